@@ -1,0 +1,71 @@
+"""Registry: which streams are live, by application and name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from aircheck.errors import StreamError
+from aircheck.facts import EndReason
+from aircheck.hub.stream import Stream
+
+StreamListener = Callable[[Stream], None]
+
+
+class StreamNameInUse(StreamError):
+    """The name has a publisher already."""
+
+    def __init__(self, stream: Stream) -> None:
+        super().__init__(
+            f"stream {stream.name!r} of application {stream.facts.app!r} is being published"
+            f" by {stream.facts.remote_address}",
+            remedy="choose another stream name, or stop the other publisher",
+        )
+
+
+class Registry:
+    """The live streams of this node. Listeners run on the loop, in the order in which they were added."""
+
+    def __init__(self) -> None:
+        self._streams: dict[tuple[str, str], Stream] = {}
+        self._on_published: list[StreamListener] = []
+        self._on_ended: list[StreamListener] = []
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def __iter__(self) -> Iterator[Stream]:
+        return iter(list(self._streams.values()))
+
+    def listen(self, *, published: StreamListener | None = None, ended: StreamListener | None = None) -> None:
+        if published is not None:
+            self._on_published.append(published)
+        if ended is not None:
+            self._on_ended.append(ended)
+
+    def publish(self, stream: Stream) -> None:
+        """Make a stream known. Raises `StreamNameInUse`: the first publisher of a name keeps it."""
+        key = (stream.facts.app, stream.name)
+        if key in self._streams:
+            raise StreamNameInUse(self._streams[key])
+        self._streams[key] = stream
+        for listener in self._on_published:
+            listener(stream)
+
+    def end(self, stream: Stream, reason: EndReason, at_ns: int) -> None:
+        """Take a stream out and end it. Its name is free at once."""
+        key = (stream.facts.app, stream.name)
+        if self._streams.get(key) is not stream:
+            return
+        del self._streams[key]
+        stream.end(reason, at_ns)
+        for listener in self._on_ended:
+            listener(stream)
+
+    def find(self, name: str, app: str | None = None) -> Stream | None:
+        """The stream of that application, else any of that name: viewers often know only the name."""
+        if app is not None and (stream := self._streams.get((app, name))):
+            return stream
+        return next((stream for stream in self._streams.values() if stream.name == name), None)
+
+    def by_id(self, media_session_id: str) -> Stream | None:
+        return next((stream for stream in self._streams.values() if stream.id == media_session_id), None)

@@ -1,0 +1,168 @@
+"""Stream: a named live source, fed by one publisher and drained by any number of subscribers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from aircheck.facts import EndReason, StreamFacts, TrackFacts
+from aircheck.hub.back_buffer import BackBuffer
+from aircheck.hub.subscriber import Subscriber
+from aircheck.media.packet import Batch, Packet
+from aircheck.media.track import Track
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class StreamCounters:
+    """What passed through a stream since it was published."""
+
+    packets: int = 0
+    size_bytes: int = 0
+    batches: int = 0
+    subscriber_errors: int = 0
+
+
+class Stream:
+    """One publication. `publish` is called once a read with all that the read brought.
+
+    `on_demand` is told when the stream begins or ceases to have live subscribers: the publisher reads its
+    socket as bytes arrive in the one case and a few times a second in the other.
+    """
+
+    def __init__(
+        self,
+        facts: StreamFacts,
+        *,
+        back_buffer_bytes: int = 0,
+        on_demand: Callable[[bool], None] | None = None,
+        on_close: Callable[[EndReason], None] | None = None,
+    ) -> None:
+        self.facts = facts
+        self.tracks: tuple[Track, ...] = ()
+        self.counters = StreamCounters()
+        self.first_arrival_ns = 0
+        self.last_arrival_ns = 0
+        self.back_buffer = BackBuffer(back_buffer_bytes)
+        self._subscribers: tuple[Subscriber, ...] = ()
+        self._on_demand = on_demand
+        self._on_close = on_close
+
+    @property
+    def id(self) -> str:
+        """The media session: one publication."""
+        return self.facts.id
+
+    @property
+    def name(self) -> str:
+        return self.facts.name
+
+    @property
+    def is_live(self) -> bool:
+        return self.facts.ended_ns is None
+
+    @property
+    def is_watched(self) -> bool:
+        return any(subscriber.is_live for subscriber in self._subscribers)
+
+    @property
+    def subscribers(self) -> tuple[Subscriber, ...]:
+        return self._subscribers
+
+    @property
+    def primary_video(self) -> Track | None:
+        """The track at whose key frames segments begin and viewers start."""
+        return next((track for track in self.tracks if track.is_video), None)
+
+    def publish(self, batch: Batch) -> None:
+        """Hand a batch to every subscriber. One that fails is counted and let go; the others never notice."""
+        counters = self.counters
+        counters.packets += len(batch.packets)
+        counters.size_bytes += batch.size_bytes
+        counters.batches += 1
+        self.last_arrival_ns = batch.arrival_ns
+        if batch.tracks_changed:
+            self._take_tracks(batch.packets)
+        if not self.first_arrival_ns:
+            self.first_arrival_ns = batch.arrival_ns
+        if self.back_buffer.limit_bytes:
+            self.back_buffer.add(batch)
+        for subscriber in self._subscribers:
+            try:
+                subscriber.deliver(batch)
+            except Exception:
+                self._drop_faulty(subscriber)
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        was_watched = self.is_watched
+        self._subscribers = (*self._subscribers, subscriber)
+        self._tell_demand(was_watched)
+
+    def unsubscribe(self, subscriber: Subscriber) -> None:
+        """Let a subscriber go; one that is not there is no error, because an end and a stop may cross."""
+        was_watched = self.is_watched
+        self._subscribers = tuple(other for other in self._subscribers if other is not subscriber)
+        self._tell_demand(was_watched)
+
+    def end(self, reason: EndReason, at_ns: int) -> None:
+        """The publication is over: every subscriber is told once, and the stream keeps its facts."""
+        if not self.is_live:
+            return
+        self.facts = replace(self.facts, ended_ns=at_ns, end_reason=reason, tracks=self.track_facts())
+        self.back_buffer.clear()
+        subscribers, self._subscribers = self._subscribers, ()
+        for subscriber in subscribers:
+            try:
+                subscriber.ended(reason)
+            except Exception:
+                self._count_fault(subscriber)
+
+    def close(self, reason: EndReason) -> None:
+        """Ask the publisher to go; the stream ends when it has gone."""
+        if self._on_close is not None:
+            self._on_close(reason)
+
+    def track_facts(self) -> tuple[TrackFacts, ...]:
+        return tuple(describe_track(track) for track in self.tracks)
+
+    def _take_tracks(self, packets: list[Packet]) -> None:
+        known = {track.id: track for track in self.tracks}
+        known.update((packet.track.id, packet.track) for packet in packets)
+        self.tracks = tuple(known[track_id] for track_id in sorted(known))
+
+    def _tell_demand(self, was_watched: bool) -> None:
+        is_watched = self.is_watched
+        if is_watched != was_watched and self._on_demand is not None and self.is_live:
+            self._on_demand(is_watched)
+
+    def _drop_faulty(self, subscriber: Subscriber) -> None:
+        self._count_fault(subscriber)
+        self.unsubscribe(subscriber)
+        try:
+            subscriber.ended(EndReason.INTERNAL_ERROR)
+        except Exception:
+            self._count_fault(subscriber)
+
+    def _count_fault(self, subscriber: Subscriber) -> None:
+        self.counters.subscriber_errors += 1
+        _log.exception(
+            "subscriber failed stream=%s session=%s subscriber=%r",
+            self.name,
+            self.facts.session_id,
+            subscriber,
+        )
+
+
+def describe_track(track: Track) -> TrackFacts:
+    return TrackFacts(
+        id=track.id,
+        codec=track.codec.value,
+        kind=track.kind.value,
+        timescale=track.timescale,
+        width=track.width,
+        height=track.height,
+        sample_rate=track.sample_rate,
+        channels=track.channels,
+    )

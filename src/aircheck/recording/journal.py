@@ -1,0 +1,29 @@
+"""What the recorder writes down about itself. The app hands in the catalogue; tests hand in a list."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from aircheck.facts import Event, RecordingFacts, SegmentFacts, SegmentState
+
+
+class Journal(Protocol):
+    """Facts in, in the order of a segment's life. Each call returns when the fact is durable.
+
+    Errors are the journal's own to count and log: media is never given up because a row could not be written,
+    and the next start compares files and rows.
+    """
+
+    async def put_recording(self, facts: RecordingFacts) -> None: ...
+
+    async def put_segment(self, facts: SegmentFacts) -> None: ...
+
+    async def add_event(self, event: Event) -> None: ...
+
+    async def segments_in_state(self, *states: SegmentState) -> tuple[SegmentFacts, ...]: ...
+
+    async def recording(self, recording_id: str) -> RecordingFacts | None: ...
+
+    async def unfinished_recordings(self) -> tuple[RecordingFacts, ...]: ...
+
+    async def segments(self, recording_id: str) -> tuple[SegmentFacts, ...]: ...

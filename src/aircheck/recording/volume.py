@@ -1,0 +1,211 @@
+"""Volume: one file system and the threads that wait for it, so that nobody else has to.
+
+Theory of operation
+    A disk may stall for seconds at any call. Each volume therefore has a writer thread that takes jobs in order
+    (open, write, finish), a thread that makes them durable with one `syncfs` every `durability_interval`, and two
+    threads that finalize files. The loop never touches the disk; volumes never wait for one another.
+
+    Jobs are collected while the loop runs one turn and handed over in one go at its end: one wake-up of the
+    writer thread serves every stream that was read in that turn.
+
+    What waits for a slow disk is bounded per job owner and per volume; whoever is over the bound drops media and
+    writes the gap down (see `recording.py`). Byte counts have one writing thread each, so they need no lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+_log = logging.getLogger(__name__)
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Job:
+    """Work on one file, done by the writer thread in order of `Volume.submit`.
+
+    `run` may raise; `failed` then gets the error on the loop. `size_bytes` is what waits in memory for it.
+    """
+
+    __slots__ = ()
+    size_bytes: int = 0
+
+    def run(self) -> None:
+        raise NotImplementedError
+
+    def failed(self, error: Exception) -> None:
+        raise NotImplementedError
+
+
+@dataclass(slots=True)
+class VolumeHealth:
+    """What a person wants to know of a disk. Times are `time.monotonic()` seconds."""
+
+    queued_bytes: int = 0
+    last_sync_s: float = 0.0
+    sync_errors: int = 0
+    write_errors: int = 0
+    last_error: str = ""
+    last_write_latency_s: float = 0.0
+    max_write_latency_s: float = 0.0
+
+
+class Volume:
+    """The file system that holds `directory`. `start` and `submit` on the loop; `stop` waits for all work."""
+
+    def __init__(self, directory: Path, *, durability_interval_s: float = 0.5) -> None:
+        self.directory = directory
+        self.last_error = ""
+        self.write_errors = 0
+        self.sync_errors = 0
+        self.last_sync_s = time.monotonic()
+        self.last_write_latency_s = 0.0
+        self.max_write_latency_s = 0.0
+        self._durability_interval_s = durability_interval_s
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._collected: list[Job] = []
+        self._queue: queue.SimpleQueue[list[Job] | None] = queue.SimpleQueue()
+        self._submitted_bytes = 0
+        self._done_bytes = 0
+        self._is_dirty = False
+        self._stopping = threading.Event()
+        self._writer = threading.Thread(target=self._write_loop, name="volume-writer", daemon=True)
+        self._syncer = threading.Thread(target=self._sync_loop, name="volume-sync", daemon=True)
+        self._finalizers = ThreadPoolExecutor(2, thread_name_prefix="volume-finalize")
+
+    def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._writer.start()
+        self._syncer.start()
+
+    async def stop(self) -> None:
+        """Return when every job has run and is durable. A stalled disk makes this wait."""
+        self._hand_over()
+        self._queue.put(None)
+        self._stopping.set()
+        await asyncio.to_thread(self._join)
+
+    @property
+    def queued_bytes(self) -> int:
+        return self._submitted_bytes - self._done_bytes
+
+    @property
+    def free_bytes(self) -> int:
+        """Space for an ordinary user; 0 when the file system cannot be asked."""
+        try:
+            stat = os.statvfs(self.directory)
+        except OSError:
+            return 0
+        return stat.f_bavail * stat.f_frsize
+
+    def health(self) -> VolumeHealth:
+        return VolumeHealth(
+            queued_bytes=self.queued_bytes,
+            last_sync_s=self.last_sync_s,
+            sync_errors=self.sync_errors,
+            write_errors=self.write_errors,
+            last_error=self.last_error,
+            last_write_latency_s=self.last_write_latency_s,
+            max_write_latency_s=self.max_write_latency_s,
+        )
+
+    def submit(self, job: Job) -> None:
+        """Queue a job. It reaches the writer thread at the end of this turn of the loop."""
+        if not self._collected and self._loop is not None:
+            self._loop.call_soon(self._hand_over)
+        self._collected.append(job)
+        self._submitted_bytes += job.size_bytes
+
+    async def finalize(self, work: Callable[[], None]) -> None:
+        """Run slow work on a file that no job writes any more, beside the writer thread."""
+        await asyncio.get_running_loop().run_in_executor(self._finalizers, work)
+
+    def note_error(self, error: Exception) -> None:
+        """Remember trouble for those who ask after this disk."""
+        self.write_errors += 1
+        self.last_error = f"{type(error).__name__}: {error}"
+
+    def clear_error(self) -> None:
+        self.last_error = ""
+
+    def _hand_over(self) -> None:
+        if self._collected:
+            jobs, self._collected = self._collected, []
+            self._queue.put(jobs)
+
+    def _join(self) -> None:
+        self._writer.join()
+        self._syncer.join()
+        self._finalizers.shutdown(wait=True)
+
+    def _write_loop(self) -> None:
+        while (jobs := self._queue.get()) is not None:
+            for job in jobs:
+                self._run(job)
+
+    def _run(self, job: Job) -> None:
+        started_s = time.monotonic()
+        try:
+            job.run()
+        except Exception as error:
+            self.note_error(error)
+            self._on_loop(job.failed, error)
+        self._done_bytes += job.size_bytes
+        self._is_dirty = True
+        self.last_write_latency_s = latency_s = time.monotonic() - started_s
+        if latency_s > self.max_write_latency_s:
+            self.max_write_latency_s = latency_s
+
+    def _on_loop(self, callback: Callable[[Exception], None], error: Exception) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(callback, error)
+
+    def _sync_loop(self) -> None:
+        while not self._stopping.wait(self._durability_interval_s):
+            self._sync()
+        self._writer.join()
+        self._sync()
+
+    def _sync(self) -> None:
+        if not self._is_dirty:
+            self.last_sync_s = time.monotonic()
+            return
+        self._is_dirty = False
+        try:
+            sync_file_system(self.directory)
+            self.last_sync_s = time.monotonic()
+        except OSError as error:
+            self.sync_errors += 1
+            self._is_dirty = True
+            if self.sync_errors == 1 or self.sync_errors % 100 == 0:
+                _log.error("sync failed dir=%s errors=%d error=%s", self.directory, self.sync_errors, error)
+            self.last_error = f"sync: {error}"
+
+
+def sync_file_system(directory: Path) -> None:
+    """`syncfs(2)`: make everything on the directory's file system durable. Raises OSError."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if _libc.syncfs(fd) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), str(directory))
+    finally:
+        os.close(fd)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable. Raises OSError."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
