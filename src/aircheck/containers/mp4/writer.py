@@ -1,0 +1,364 @@
+"""Mp4Writer: packets to a fragmented MP4 that survives anything, and from that to a progressive one at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from pathlib import Path
+
+from aircheck.containers.mp4 import timeline
+from aircheck.containers.mp4.disk import Disk
+from aircheck.containers.mp4.finalize import Method, Target, finalize
+from aircheck.containers.mp4.fragment import TrackQueue, chunk_offsets, serialize_head
+from aircheck.containers.mp4.index import Run, TrackHeader, TrackIndex
+from aircheck.containers.mp4.layout import (
+    FREE_OFFSET,
+    FTYP,
+    VirtualFile,
+    compose_header,
+    free_header,
+    header_area,
+    init_area,
+    padded_init,
+)
+from aircheck.containers.mp4.movie import Movie, MovieFacts, init_moov
+from aircheck.errors import ContainerError
+from aircheck.facts import TrackFacts
+from aircheck.media.packet import Packet, Payload
+from aircheck.media.track import Track
+
+_MAX_PENDING_PACKETS = 2000
+_ORIGIN_MARGIN_S = 1
+"""A track that turns up late may begin this much before the first fragment."""
+
+
+class WriteError(ContainerError):
+    """The disk refused a fragment: `dropped_packets` of `dropped_bytes` are lost, all before them is safe.
+
+    The file was cut back to its last whole fragment. The writer goes on working: it may be written to again
+    (after a key frame, please), and finished and finalized in space it already has. `__cause__` is the OSError,
+    `errno` its number.
+    """
+
+    def __init__(self, cause: OSError, dropped_packets: int, dropped_bytes: int) -> None:
+        super().__init__(
+            f"a fragment of {dropped_packets} packets ({dropped_bytes} bytes) cannot be written: {cause.strerror}",
+            remedy="free space on the recordings' disk, or look at its health",
+        )
+        self.errno = cause.errno
+        self.dropped_packets = dropped_packets
+        self.dropped_bytes = dropped_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Finalized:
+    """What became of a file. `how` is `fragmented` when there was no space to make it progressive."""
+
+    how: Method
+    size_bytes: int
+    duration_ms: int
+    tracks: tuple[TrackFacts, ...]
+
+
+class Mp4Writer:
+    """Writes one MP4 file.
+
+    One thread at a time calls the writer. `view`, `track_facts` and the properties may be called by any thread
+    at any time: a short lock guards the index, and is never held during I/O.
+    """
+
+    extension = "mp4"
+
+    def __init__(
+        self,
+        path: Path,
+        tracks: Sequence[Track],
+        *,
+        note: bytes = b"",
+        creation_ns: int,
+        reserve_bytes: int = 512 * 1024,
+        fragment_ms: int = 150,
+        preallocate_bytes: int = 8 * 1024 * 1024,
+    ) -> None:
+        """Create `path` with an init segment for `tracks`.
+
+        `note` is kept in the file for whoever recovers it (see `read_note`). `reserve_bytes` is the space for the
+        final `moov`, allocated at once: about 1 KB per second. Raises FileExistsError, any other OSError, or
+        ContainerError for tracks that MP4 cannot hold; then there is no file.
+        """
+        self.path = path
+        self._queues = [TrackQueue(track) for track in tracks]
+        _check_ids(tracks)
+        self._facts = MovieFacts(creation_ns, note)
+        self._fragment_ms = fragment_ms
+        self._preallocate_bytes = preallocate_bytes
+        self._lock = threading.Lock()
+        self._sequence = 0
+        self._has_origin = False
+        self._has_timeline = False
+        self._allocated_to = 0
+        self._epoch = 0
+        self._moved = 0
+        self.error: OSError | None = None
+        """The latest failure of the disk; None again as soon as a fragment is written."""
+        self.dropped_packets = 0
+        self._area = header_area(reserve_bytes)
+        moov = init_moov(self._indexes(), self._facts)
+        self._init_size = init_area(len(moov))
+        self._moov_offset, self._moov_size = self._area, len(moov)
+        self._end = self._area + self._init_size
+        self._disk = Disk.create(path)
+        try:
+            self._lay_out(moov)
+        except BaseException:
+            self._disk.close()
+            path.unlink(missing_ok=True)
+            raise
+
+    def _lay_out(self, moov: bytes) -> None:
+        self._disk.write(FTYP + free_header(self._area - FREE_OFFSET), 0)
+        # Real blocks, so that finalizing needs no space on a full disk.
+        self._disk.allocate(0, self._end)
+        self._disk.write(padded_init(moov, self._init_size), self._area)
+
+    # --- writing ---
+
+    def write(self, packets: Sequence[Packet]) -> None:
+        """Take packets in any interleaving, dts not going back within a track.
+
+        They are on disk when this returns, once `fragment_ms` of media is pending. Raises WriteError when the
+        disk refuses them, ContainerError for a packet of a track that the file does not have (nothing of the
+        batch is taken then).
+        """
+        if not packets:
+            return
+        groups = [[packet for packet in packets if packet.track is queue.track] for queue in self._queues]
+        if sum(map(len, groups)) != len(packets):
+            groups = self._group_by_equal_track(packets)
+        pending = 0
+        for queue, group in zip(self._queues, groups, strict=True):
+            if group:
+                queue.pending += group
+            pending += len(queue.pending)
+        if pending > _MAX_PENDING_PACKETS or self._pending_ms() >= self._fragment_ms:
+            self._cut()
+
+    def _group_by_equal_track(self, packets: Sequence[Packet]) -> list[list[Packet]]:
+        """A publisher that came back has new `Track` objects: equal ones are as good."""
+        known = [queue.track for queue in self._queues]
+        for packet in packets:
+            if packet.track not in known:
+                raise ContainerError(
+                    f"a packet of track {packet.track.id} ({packet.track.codec}), which this file does not have",
+                    remedy="add the track, or begin a new segment when its configuration changed",
+                )
+        return [[packet for packet in packets if packet.track == track] for track in known]
+
+    def _pending_ms(self) -> int:
+        """How much media waits in the track that has most; a dts that goes back counts as much."""
+        longest = 0
+        for queue in self._queues:
+            if queue.pending:
+                span = queue.pending[-1].dts - queue.pending[0].dts + queue.index.last_duration
+                longest = max(longest, abs(span) * 1000 // queue.track.timescale)
+        return longest
+
+    def flush(self) -> None:
+        """Put what is pending on disk now. Raises WriteError."""
+        self._cut()
+
+    def _cut(self, ends: Mapping[int, int] | None = None) -> None:
+        """One fragment of all that is pending, by one pwritev."""
+        queues = [queue for queue in self._queues if queue.pending]
+        if not queues:
+            return
+        self._set_origin(queues)
+        runs: list[tuple[TrackHeader, Run]] = []
+        buffers: list[Payload] = [b""]
+        for queue in queues:
+            header = queue.index.header
+            end = ends.get(header.id) if ends else None
+            run, payloads = queue.take(self._facts.origin_s * header.timescale, end)
+            runs.append((header, run))
+            buffers += payloads
+        buffers[0] = head = serialize_head(self._sequence + 1, self._facts.origin_s, runs)
+        size = len(head) + sum(run.size_bytes for _, run in runs)
+        self._put(buffers, size, runs)
+        offsets = chunk_offsets(self._end, head, runs)
+        with self._lock:
+            for queue, (_, run), offset in zip(queues, runs, offsets, strict=True):
+                queue.index.append(run, offset)
+            self._end += size
+            self._sequence += 1
+
+    def _put(self, buffers: list[Payload], size: int, runs: list[tuple[TrackHeader, Run]]) -> None:
+        try:
+            self._begin_timeline(runs)
+            self._preallocate(size)
+            self._disk.write_all(buffers, self._end)
+        except OSError as error:
+            with suppress(OSError):
+                self._disk.truncate(self._end)
+            self.error, self._allocated_to = error, 0
+            packets = len(buffers) - 1
+            self.dropped_packets += packets
+            raise WriteError(error, packets, sum(run.size_bytes for _, run in runs)) from error
+        self.error = None
+
+    def _preallocate(self, size: int) -> None:
+        """Blocks ahead make writing cheaper; where there are none to have, writing itself will tell."""
+        if self._preallocate_bytes and self._end + size > self._allocated_to:
+            with suppress(OSError):
+                self._disk.allocate(self._end, size + self._preallocate_bytes, keep_size=True)
+            self._allocated_to = self._end + size + self._preallocate_bytes
+
+    # --- the init segment ---
+
+    def _set_origin(self, queues: Sequence[TrackQueue]) -> None:
+        """tfdt cannot be negative: its 0 lies a little before the first packet, for all tracks alike."""
+        if self._has_origin:
+            return
+        first_s = min(queue.pending[0].dts // queue.track.timescale for queue in queues)
+        self._facts = replace(self._facts, origin_s=first_s - _ORIGIN_MARGIN_S)
+        self._has_origin = True
+
+    def _begin_timeline(self, runs: Sequence[tuple[TrackHeader, Run]]) -> None:
+        """Now that the tracks' beginnings are known, the init `moov` can say where time 0 is."""
+        if self._has_timeline:
+            return
+        indexes = {index.header.id: TrackIndex(index.header) for index in self._indexes()}
+        for header, run in runs:
+            indexes[header.id].append(run, 0)
+        self._has_timeline = self._replace_init(init_moov(list(indexes.values()), self._facts))
+
+    def add_track(self, track: Track) -> bool:
+        """A track that turned up late. False when the init area has no room: begin a new segment then.
+
+        Raises ContainerError when MP4 cannot hold the track, OSError when the disk fails.
+        """
+        _check_ids([*(queue.track for queue in self._queues), track])
+        queue = TrackQueue(track)
+        moov = init_moov([*self._indexes(), queue.index], self._facts)
+        if not self._replace_init(moov):
+            return False
+        with self._lock:
+            self._queues = [*self._queues, queue]
+        return True
+
+    def _replace_init(self, moov: bytes) -> bool:
+        """Put a new init `moov` behind the old one, then turn that into a `free` box by one write of 8 bytes."""
+        area_end = self._area + self._init_size
+        offset = -(-(self._moov_offset + self._moov_size + 8) // 8) * 8
+        rest = area_end - offset - len(moov)
+        if rest < 8:
+            return False
+        self._disk.write(moov + free_header(rest), offset)
+        if self._sequence:
+            self._disk.sync()
+        self._disk.write(free_header(offset - self._moov_offset), self._moov_offset)
+        self._moov_offset, self._moov_size = offset, len(moov)
+        return True
+
+    def set_note(self, note: bytes) -> None:
+        """Replace the note in the file that `finalize` will make."""
+        self._facts = replace(self._facts, note=note)
+
+    # --- the end ---
+
+    def finish(self, ends: Mapping[int, int] | None = None) -> None:
+        """Write what is pending and give back preallocated space.
+
+        `ends` tells, per track id, the dts at which the track's last packet ends (its successor's dts in the
+        next segment). Raises WriteError; the writer can be finalized all the same.
+        """
+        try:
+            self._cut(ends)
+        finally:
+            self._set_ends(ends or {})
+            with suppress(OSError):
+                self._disk.truncate(self._end)
+
+    def _set_ends(self, ends: Mapping[int, int]) -> None:
+        with self._lock:
+            for queue in self._queues:
+                index = queue.index
+                end = ends.get(index.header.id, 0)
+                if index.samples and end > index.last_dts:
+                    index.last_duration = min(end - index.last_dts, 0xFFFFFFFF)
+
+    def finalize(self, *, sync: bool = True) -> Finalized:
+        """Make the file progressive, and close it; `finish` came before. May run on another thread.
+
+        Raises OSError when the disk fails for another reason than space: `recover_file` can try again.
+        """
+        try:
+            indexes = self._indexes()
+            target = Target(self.path, self._disk, self._area, self._end, self._on_move)
+            how = finalize(target, Movie(indexes, self._facts), sync=sync)
+            return Finalized(how, self._disk.size_bytes, timeline.duration_ms(indexes), self.track_facts())
+        finally:
+            self._disk.close()
+
+    def _on_move(self, size: int) -> None:
+        with self._lock:
+            self._epoch += 1
+            self._moved += size
+
+    def close(self) -> None:
+        """Leave the file as it is: every fragment written is in it, and recovery will find it."""
+        self._disk.close()
+
+    # --- looking ---
+
+    @property
+    def size_bytes(self) -> int:
+        """What has been written so far, reserve included."""
+        return self._end + self._moved
+
+    @property
+    def duration_ms(self) -> int:
+        """From the file's time 0 to the end of the longest track on disk."""
+        with self._lock:
+            return timeline.duration_ms(self._indexes())
+
+    @property
+    def nudged_packets(self) -> int:
+        """Packets whose timestamps had to be moved, because dts did not grow or pts lay before it."""
+        return sum(queue.nudged for queue in self._queues)
+
+    @property
+    def epoch(self) -> int:
+        """Odd while finalizing moves media bytes inside the file, greater than before when it has.
+
+        Whoever reads through a `VirtualFile` compares its `epoch` with this one after each read; when they
+        differ, the bytes are not to be trusted and `view` is to be asked again.
+        """
+        return self._epoch
+
+    def track_facts(self) -> tuple[TrackFacts, ...]:
+        with self._lock:
+            return tuple(index.facts() for index in self._indexes())
+
+    def view(self) -> VirtualFile:
+        """The file as the progressive one it will be. Costs about 20 ms per recorded hour: call it off the loop."""
+        with self._lock:
+            indexes = [index.copy() for index in self._indexes()]
+            end, moved, epoch, facts = self._end, self._moved, self._epoch, self._facts
+        header = compose_header(Movie(indexes, facts), self._area, end)
+        start = self._area + moved
+        return VirtualFile(header.serialize(), self.path, start, end + moved, f"h{header.size}", epoch)
+
+    def _indexes(self) -> list[TrackIndex]:
+        return [queue.index for queue in self._queues]
+
+
+_track_id = attrgetter("id")
+
+
+def _check_ids(tracks: Sequence[Track]) -> None:
+    ids = list(map(_track_id, tracks))
+    if len(set(ids)) != len(ids) or min(ids, default=0) < 0 or max(ids, default=0) >= 0x7FFFFFFF:
+        raise ContainerError(f"track ids must be different and not negative: {ids}")
