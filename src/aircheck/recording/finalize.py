@@ -1,0 +1,103 @@
+"""Making a segment's file final: out of the growing folder, under the name that people know.
+
+The steps, each of which recovery can resume: finish → *finalizing* row → finalize in place → fsync → link
+under the final name (never over another file) → fsync the folder → *complete* row → unlink the growing
+name. While both names exist they are one file, which is how a resumed step knows that it was done before.
+
+Functions here block; they run on the volume's threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from aircheck.errors import ContainerError
+from aircheck.recording.volume import sync_directory
+
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
+
+
+def place(growing: Path, root: Path, candidates: Iterable[PurePosixPath]) -> Path:
+    """Give a final file the first free name of `candidates` below `root`; returns its path.
+
+    The growing name stays until `forget`. Raises OSError, ContainerError for a name that leaves the root.
+    """
+    for candidate in candidates:
+        target = root / candidate
+        _make_folder(root, target)
+        if _claim(growing, target):
+            sync_directory(target.parent)
+            return target
+    raise ContainerError(f"no free name for {growing}", remedy="choose a name template that is unique")
+
+
+def forget(growing: Path) -> None:
+    """Take the growing name away, after the row is complete."""
+    growing.unlink(missing_ok=True)
+
+
+def _make_folder(root: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not target.parent.resolve().is_relative_to(root.resolve()):
+        raise ContainerError(
+            f"{target} leaves the record folder", remedy="remove links out of the record folder"
+        )
+
+
+def _claim(growing: Path, target: Path) -> bool:
+    """Put the file under `target`; False when another file has the name."""
+    try:
+        os.link(growing, target)
+    except FileExistsError:
+        return growing.samefile(target)
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            return _copy_across(growing, target)
+        if error.errno in _NO_LINKS:
+            return _rename(growing, target)
+        raise
+    return True
+
+
+def _rename(growing: Path, target: Path) -> bool:
+    """For file systems without hard links: reserve the name, then rename over the reservation."""
+    try:
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+    except FileExistsError:
+        return False
+    growing.replace(target)
+    return True
+
+
+def _copy_across(growing: Path, target: Path) -> bool:
+    """From another file system: copied whole and made durable beside the target before it gets the name."""
+    if target.exists():
+        return False
+    part = target.parent / f".{growing.stem}.part"
+    try:
+        _copy(growing, part)
+        os.link(part, target)
+    except FileExistsError:
+        return False
+    finally:
+        part.unlink(missing_ok=True)
+    return True
+
+
+def _copy(source: Path, target: Path) -> None:
+    with open(source, "rb") as reader, open(target, "wb") as writer:
+        size_bytes = os.fstat(reader.fileno()).st_size
+        with contextlib.suppress(OSError):
+            os.posix_fallocate(writer.fileno(), 0, max(1, size_bytes))
+        done = 0
+        while done < size_bytes:
+            sent = os.sendfile(writer.fileno(), reader.fileno(), done, min(64 << 20, size_bytes - done))
+            if not sent:
+                raise OSError(errno.EIO, "source became shorter while it was copied", str(source))
+            done += sent
+        os.ftruncate(writer.fileno(), size_bytes)
+        os.fsync(writer.fileno())

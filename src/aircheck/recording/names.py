@@ -1,0 +1,52 @@
+"""The names of a recording's files: its facts put into its plan's template."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from aircheck.facts import RecordingFacts, SegmentFacts
+from aircheck.recording.naming import NameElements, candidates
+from aircheck.recording.plan import RecordingPlan
+
+_SHORT_CODECS = {"pcma": "g711", "pcmu": "g711", "speex": "spx"}
+"""Names of codecs are cut to four characters in file names; these would say nothing then."""
+
+
+def preview_name(recording: RecordingFacts, segment: SegmentFacts, plan: RecordingPlan) -> str:
+    """The name while the file grows: what is not known yet stays a literal `{endTime}`."""
+    return plan.template.preview(_elements(recording, segment, is_final=False), extension=plan.container)
+
+
+def candidate_names(
+    recording: RecordingFacts, segment: SegmentFacts, plan: RecordingPlan
+) -> Iterator[PurePosixPath]:
+    """The final name, then free numbers of it. Relative to the record folder."""
+    is_numbered = plan.has_rotation_index and plan.rotation.is_rotating
+    name = plan.template.resolve(
+        _elements(recording, segment, is_final=True),
+        extension=plan.container,
+        part=segment.index if is_numbered else None,
+    )
+    return (PurePosixPath(candidate) for candidate in candidates(name))
+
+
+def _elements(recording: RecordingFacts, segment: SegmentFacts, *, is_final: bool) -> NameElements:
+    return NameElements(
+        stream_name=recording.stream_name,
+        session_id=recording.session_id,
+        media_session_id=recording.media_session_id,
+        login=recording.login,
+        start_ms=segment.start_pts_ms,
+        end_ms=segment.start_pts_ms + segment.duration_ms if is_final else None,
+        start_ns=segment.start_ns,
+        end_ns=segment.end_ns if is_final else None,
+        duration_ms=segment.duration_ms if is_final else None,
+        audio_codec=_codec(segment, "audio"),
+        video_codec=_codec(segment, "video"),
+    )
+
+
+def _codec(segment: SegmentFacts, kind: str) -> str:
+    codec = next((track.codec for track in segment.tracks if track.kind == kind), "")
+    return _SHORT_CODECS.get(codec, codec)

@@ -1,0 +1,30 @@
+"""What a recording is asked to be: fixed when it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from aircheck.recording.naming import NameTemplate
+from aircheck.recording.rotation import NEVER, RotationRule
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingPlan:
+    """Settings of one recording. Folders are absolute.
+
+    `queue_max_bytes` bounds the media that waits for a slow disk: beyond it the recording drops to the
+    next key frame and writes the gap down. `settle_s` is how long a stream may take to show its second
+    track.
+    """
+
+    record_dir: Path
+    growing_dir: Path
+    template: NameTemplate
+    container: str = "mp4"
+    rotation: RotationRule = NEVER
+    has_rotation_index: bool = True
+    queue_max_bytes: int = 16 * 1024 * 1024
+    reserve_bytes: int = 256 * 1024
+    settle_s: float = 1.0
+    min_free_bytes: int = 16 * 1024 * 1024

@@ -1,0 +1,359 @@
+"""Recorder: every recording of this node, its rows and its events.
+
+The loop's side of a segment's life: *growing* row → file opens → media → finish → *finalizing* row →
+final file under its name → *complete* row → event. Rows are written in the background; media waits in
+memory for the first of them, never for ever (`ROW_TIMEOUT_S`), because a catalogue in trouble must not
+cost a recording.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from aircheck.clock import Clock
+from aircheck.errors import AircheckError
+from aircheck.facts import (
+    EndReason,
+    Event,
+    EventKind,
+    GapFacts,
+    RecordingFacts,
+    RecordingState,
+    SegmentFacts,
+    SegmentState,
+    StreamFacts,
+)
+from aircheck.hub.stream import Stream, describe_track
+from aircheck.media.track import Track
+from aircheck.recording import finalize
+from aircheck.recording.journal import Journal
+from aircheck.recording.names import candidate_names, preview_name
+from aircheck.recording.plan import RecordingPlan
+from aircheck.recording.recording import Recording
+from aircheck.recording.segment import FinalizedFile, Segment
+from aircheck.recording.volume import Volume
+from aircheck.recording.writer import open_writer
+from aircheck.tasks import TaskGroup
+
+_log = logging.getLogger(__name__)
+
+ROW_TIMEOUT_S = 2.0
+TICK_S = 0.5
+
+
+class Recorder:
+    """Starts recordings, keeps those that run, and sees their files through to the end."""
+
+    def __init__(self, journal: Journal, clock: Clock, *, durability_interval_s: float = 0.5) -> None:
+        self.completed_segments = 0
+        self.failed_segments = 0
+        self._journal = journal
+        self._clock = clock
+        self._durability_interval_s = durability_interval_s
+        self._recordings: dict[str, Recording] = {}
+        self._done: dict[str, asyncio.Future[RecordingFacts]] = {}
+        self._rows: dict[str, asyncio.Task[None]] = {}
+        self._closing: dict[str, list[asyncio.Task[None]]] = {}
+        self._volumes: dict[int, Volume] = {}
+        self._tasks = TaskGroup("recorder")
+        self._ticker: asyncio.TimerHandle | None = None
+
+    def __iter__(self) -> Iterator[Recording]:
+        """The recordings that are not complete, oldest first."""
+        return iter(list(self._recordings.values()))
+
+    def get(self, recording_id: str) -> Recording | None:
+        return self._recordings.get(recording_id)
+
+    def volumes(self) -> tuple[Volume, ...]:
+        return tuple(self._volumes.values())
+
+    def volume_of(self, directory: Path) -> Volume:
+        """The volume of a folder, made and started when it is first asked for. Raises OSError."""
+        directory.mkdir(parents=True, exist_ok=True)
+        device = directory.stat().st_dev
+        volume = self._volumes.get(device)
+        if volume is None:
+            volume = Volume(directory, durability_interval_s=self._durability_interval_s)
+            volume.start()
+            self._volumes[device] = volume
+        return volume
+
+    def start(self) -> None:
+        self._ticker = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+
+    def record(self, stream: Stream, plan: RecordingPlan, *, requested_by: str) -> Recording:
+        """Begin to record a stream. Raises OSError when the growing folder cannot be used."""
+        facts = _new_facts(stream.facts, plan, requested_by, self._clock.wall_ns())
+        recording = Recording(
+            facts,
+            stream,
+            plan,
+            self.volume_of(plan.growing_dir),
+            self._clock,
+            open_segment=self._open_segment,
+            close_segment=self._close_segment,
+            on_gap=self._on_gap,
+            on_ended=self._on_ended,
+        )
+        self._recordings[facts.id] = recording
+        self._done[facts.id] = asyncio.get_running_loop().create_future()
+        self._closing[facts.id] = []
+        self._rows[facts.id] = self._tasks.spawn(self._write_start(facts), f"row {facts.id}")
+        stream.subscribe(recording)
+        _log.info("recording started stream=%s recording=%s by=%s", stream.name, facts.id, requested_by)
+        return recording
+
+    async def stop_recording(self, recording: Recording, reason: EndReason) -> RecordingFacts:
+        """End a recording and return when its files are final."""
+        recording.stop(reason)
+        done = self._done.get(recording.facts.id)
+        return await asyncio.shield(done) if done is not None else recording.facts
+
+    async def stop(self, reason: EndReason) -> None:
+        """End every recording, wait for their files and stop the volumes."""
+        if self._ticker is not None:
+            self._ticker.cancel()
+        for recording in self:
+            recording.stop(reason)
+        await self._tasks.join()
+        for volume in self._volumes.values():
+            await volume.stop()
+
+    # what recordings call
+
+    def _open_segment(self, recording: Recording, index: int, tracks: tuple[Track, ...]) -> Segment:
+        facts = self._new_segment(recording, index, tracks)
+        segment = Segment(
+            facts, tracks, recording.volume, partial(open_writer, recording), recording.segment_failed
+        )
+        self._tasks.spawn(self._open_when_written(recording, segment), f"open {facts.id}")
+        return segment
+
+    def _close_segment(self, recording: Recording, segment: Segment, ends: dict[int, int]) -> None:
+        task = self._tasks.spawn(self._complete(recording, segment, ends), f"complete {segment.facts.id}")
+        self._closing[recording.facts.id].append(task)
+
+    def _on_gap(self, recording: Recording, gap: GapFacts) -> None:
+        _log.warning(
+            "gap stream=%s recording=%s reason=%s start_ms=%d duration_ms=%d dropped=%d",
+            recording.stream.name,
+            recording.facts.id,
+            gap.reason,
+            gap.start_ms,
+            gap.duration_ms,
+            gap.dropped_packets,
+        )
+        facts: dict[str, object] = {
+            "reason": gap.reason.value,
+            "start_ms": gap.start_ms,
+            "duration_ms": gap.duration_ms,
+            "dropped_packets": gap.dropped_packets,
+            "dropped_bytes": gap.dropped_bytes,
+        }
+        self._tasks.spawn(self._say(EventKind.GAP, recording, facts=facts), "gap")
+
+    def _on_ended(self, recording: Recording) -> None:
+        self._tasks.spawn(self._conclude(recording), f"conclude {recording.facts.id}")
+
+    # rows and events
+
+    async def _write_start(self, facts: RecordingFacts) -> None:
+        await self._journal.put_recording(facts)
+        await self._journal.add_event(_event(EventKind.RECORDING_STARTED, facts, self._clock.wall_ns()))
+
+    async def _open_when_written(self, recording: Recording, segment: Segment) -> None:
+        try:
+            async with asyncio.timeout(ROW_TIMEOUT_S):
+                await asyncio.shield(self._rows[recording.facts.id])
+                await self._journal.put_segment(segment.facts)
+        except TimeoutError:
+            _log.error("catalogue is slow, recording goes on without row segment=%s", segment.facts.id)
+        segment.open()
+        await self._say(EventKind.SEGMENT_CREATED, recording, segment.facts)
+
+    async def _complete(self, recording: Recording, segment: Segment, ends: dict[int, int]) -> None:
+        await segment.finish(ends)
+        recording.dropped_packets += segment.lost_packets
+        recording.dropped_bytes += segment.lost_bytes
+        if segment.writer is None or segment.accepted_packets <= segment.lost_packets:
+            await self._drop_empty(recording, segment)
+            return
+        facts = replace(segment.current_facts(), state=SegmentState.FINALIZING)
+        await self._journal.put_segment(facts)
+        try:
+            facts = await self._make_final(recording, segment, facts)
+        except (OSError, AircheckError) as error:
+            await self._fail(recording, segment, facts, error)
+            return
+        self.completed_segments += 1
+        recording.segments.remove(segment)
+        recording.completed.append(facts)
+        await self._journal.put_segment(facts)
+        await asyncio.to_thread(finalize.forget, Path(segment.facts.path))
+        await self._say(EventKind.SEGMENT_COMPLETED, recording, facts)
+
+    async def _make_final(self, recording: Recording, segment: Segment, facts: SegmentFacts) -> SegmentFacts:
+        final: list[tuple[FinalizedFile, Path]] = []
+
+        def work() -> None:
+            assert segment.writer is not None
+            finalized = segment.writer.finalize(sync=True)
+            known = replace(facts, duration_ms=finalized.duration_ms)
+            names = candidate_names(recording.current_facts(), known, recording.plan)
+            final.append((finalized, finalize.place(Path(facts.path), recording.plan.record_dir, names)))
+
+        await recording.volume.finalize(work)
+        finalized, path = final[0]
+        return replace(
+            facts,
+            state=SegmentState.COMPLETE,
+            path=str(path),
+            file_name=path.relative_to(recording.plan.record_dir).as_posix(),
+            size_bytes=finalized.size_bytes,
+            duration_ms=finalized.duration_ms,
+            tracks=finalized.tracks,
+        )
+
+    async def _drop_empty(self, recording: Recording, segment: Segment) -> None:
+        """Nothing of this segment reached the disk: there is no file to keep."""
+        recording.segments.remove(segment)
+        error = f"{type(segment.error).__name__}: {segment.error}" if segment.error else "no media"
+        writer = segment.writer
+        if writer is not None:
+            await recording.volume.finalize(writer.close)
+        await asyncio.to_thread(finalize.forget, Path(segment.facts.path))
+        await self._journal.put_segment(replace(segment.facts, state=SegmentState.FAILED, error=error))
+
+    async def _fail(
+        self, recording: Recording, segment: Segment, facts: SegmentFacts, error: Exception
+    ) -> None:
+        """The file stays where it grew, row and all: the next start makes it final."""
+        self.failed_segments += 1
+        recording.segments.remove(segment)
+        text = f"{type(error).__name__}: {error}"
+        recording.facts = replace(recording.facts, error=text)
+        recording.volume.note_error(error)
+        _log.error(
+            "finalize failed stream=%s recording=%s path=%s error=%s",
+            recording.stream.name,
+            recording.facts.id,
+            facts.path,
+            text,
+        )
+        await self._journal.put_segment(replace(facts, error=text))
+        await self._say(EventKind.RECORDING_FAILED, recording, facts, {"error": text})
+
+    async def _conclude(self, recording: Recording) -> None:
+        recording_id = recording.facts.id
+        await asyncio.gather(*self._closing.pop(recording_id), return_exceptions=True)
+        await asyncio.shield(self._rows.pop(recording_id))
+        facts = replace(recording.current_facts(), state=RecordingState.COMPLETE)
+        if not recording.completed:
+            reason = facts.end_reason if facts.error else EndReason.NO_MEDIA
+            facts = replace(facts, state=RecordingState.FAILED, end_reason=reason)
+        recording.facts = facts
+        del self._recordings[recording_id]
+        await self._journal.put_recording(facts)
+        kind = (
+            EventKind.RECORDING_COMPLETED
+            if facts.state is RecordingState.COMPLETE
+            else EventKind.RECORDING_FAILED
+        )
+        await self._journal.add_event(_event(kind, facts, self._clock.wall_ns()))
+        _log.info(
+            "recording %s stream=%s recording=%s reason=%s"
+            " segments=%d duration_s=%.1f size_mb=%.1f gaps=%d%s",
+            facts.state,
+            facts.stream_name,
+            facts.id,
+            facts.end_reason,
+            facts.segment_count,
+            facts.duration_ms / 1000,
+            facts.size_bytes / 1e6,
+            facts.gaps,
+            f" file={recording.completed[-1].file_name}" if recording.completed else "",
+        )
+        self._done.pop(recording_id).set_result(facts)
+
+    async def _say(
+        self,
+        kind: EventKind,
+        recording: Recording,
+        segment: SegmentFacts | None = None,
+        facts: dict[str, object] | None = None,
+    ) -> None:
+        event = _event(kind, recording.facts, self._clock.wall_ns())
+        if segment is not None:
+            known = {"index": segment.index, "file_name": segment.file_name, "path": segment.path}
+            if kind is EventKind.SEGMENT_COMPLETED:
+                known |= {"size_bytes": segment.size_bytes, "duration_ms": segment.duration_ms}
+            event = replace(event, segment_id=segment.id, facts=known | (facts or {}))
+        elif facts is not None:
+            event = replace(event, facts=facts)
+        await self._journal.add_event(event)
+
+    def _new_segment(self, recording: Recording, index: int, tracks: tuple[Track, ...]) -> SegmentFacts:
+        plan = recording.plan
+        segment_id = secrets.token_hex(8)
+        facts = SegmentFacts(
+            id=segment_id,
+            recording_id=recording.facts.id,
+            index=index,
+            state=SegmentState.GROWING,
+            container=plan.container,
+            path=str(plan.growing_dir / f"{segment_id}.{plan.container}"),
+            file_name="",
+            start_ns=self._clock.wall_ns(),
+            tracks=tuple(describe_track(track) for track in tracks),
+        )
+        return replace(facts, file_name=preview_name(recording.facts, facts, plan))
+
+    def _tick(self) -> None:
+        now_ns = self._clock.wall_ns()
+        for recording in self:
+            recording.tick(now_ns)
+        self._ticker = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+
+
+def _new_facts(stream: StreamFacts, plan: RecordingPlan, requested_by: str, now_ns: int) -> RecordingFacts:
+    return RecordingFacts(
+        id=str(uuid.uuid4()),
+        stream_name=stream.name,
+        app=stream.app,
+        media_session_id=stream.id,
+        session_id=stream.session_id,
+        login=stream.login,
+        requested_by=requested_by,
+        container=plan.container,
+        name_template=plan.template.text,
+        state=RecordingState.RECORDING,
+        start_ns=now_ns,
+    )
+
+
+def _event(kind: EventKind, recording: RecordingFacts, at_ns: int) -> Event:
+    facts: dict[str, object] = {"requested_by": recording.requested_by}
+    if recording.end_reason is not None:
+        facts |= {
+            "end_reason": recording.end_reason.value,
+            "segments": recording.segment_count,
+            "size_bytes": recording.size_bytes,
+            "duration_ms": recording.duration_ms,
+            "gaps": recording.gaps,
+        }
+    return Event(
+        kind=kind,
+        at_ns=at_ns,
+        stream_name=recording.stream_name,
+        media_session_id=recording.media_session_id,
+        recording_id=recording.id,
+        facts=facts,
+    )

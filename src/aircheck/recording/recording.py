@@ -1,0 +1,460 @@
+"""Recording: a subscriber that turns a stream's packets into segments, from start to stop.
+
+Theory of operation
+    settling    The first packets are held until both a video and an audio track have shown themselves, or for
+                `settle_s`: files begin with the tracks that the stream has.
+    writing     Batches go as they are to the current segment. Only a batch that brings a key frame when
+                rotation is due, a changed track, or comes during a cut is looked at packet by packet.
+    dropping    The disk is too slow and the queue is full: nothing is accepted until it is half empty and
+                a key frame comes. The hole is kept as a gap of reason `slow_disk`.
+    blocked     The disk refused (full, broken, gone): the segment ends with what it has, and a new one
+                begins at a key frame once the volume has room and `RETRY` has passed. The hole is kept as
+                a gap.
+    ended       Segments are finished and made final in the background (`finalize.py`); `done` resolves then.
+
+A timestamp in ms here is media time on the stream's own timeline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from aircheck.clock import Clock
+from aircheck.facts import EndReason, GapFacts, GapReason, RecordingFacts, RecordingState, SegmentFacts
+from aircheck.hub.stream import Stream
+from aircheck.media.packet import Batch, Packet
+from aircheck.media.track import Kind, Track
+from aircheck.recording.plan import RecordingPlan
+from aircheck.recording.rotation import Cut, dts_ms, pts_ms
+from aircheck.recording.segment import Segment
+from aircheck.recording.volume import Volume
+
+_log = logging.getLogger(__name__)
+
+RETRY_MIN_S = 1.0
+RETRY_MAX_S = 30.0
+HELD_MAX_BYTES = 8 * 1024 * 1024
+QUIET_NS = 400_000_000
+CUT_TIMEOUT_NS = 5_000_000_000
+STEADY_MS = 10_000
+"""A segment this long after trouble shows that the disk is well again."""
+
+OpenSegment = Callable[["Recording", int, tuple[Track, ...]], Segment]
+CloseSegment = Callable[["Recording", Segment, dict[int, int]], None]
+
+
+@dataclass(slots=True)
+class _OpenGap:
+    """A hole that has not ended yet. `segment` is the one that the disk refused, if that is the reason."""
+
+    start_ms: int
+    reason: GapReason
+    at_ns: int
+    segment: Segment | None
+    packets: int = 0
+    size_bytes: int = 0
+
+
+class Recording:
+    """One recording of one stream. Everything happens on the loop; nothing here waits.
+
+    `open_segment` makes the next segment and lets it open in the background; `close_segment` takes one
+    over to be finished and made final; `on_gap` is told of every hole when it ends.
+    """
+
+    is_live = False
+
+    def __init__(
+        self,
+        facts: RecordingFacts,
+        stream: Stream,
+        plan: RecordingPlan,
+        volume: Volume,
+        clock: Clock,
+        *,
+        open_segment: OpenSegment,
+        close_segment: CloseSegment,
+        on_gap: Callable[[Recording, GapFacts], None],
+        on_ended: Callable[[Recording], None],
+    ) -> None:
+        self.facts = facts
+        self.stream = stream
+        self.plan = plan
+        self.volume = volume
+        self.segments: list[Segment] = []
+        """Segments that are not complete yet."""
+        self.completed: list[SegmentFacts] = []
+        self.gaps: list[GapFacts] = []
+        self.dropped_packets = 0
+        self.dropped_bytes = 0
+        self.skipped_packets = 0
+        """Video before the first key frame: nobody could decode it."""
+        self._clock = clock
+        self._open_segment = open_segment
+        self._close_segment = close_segment
+        self._on_gap = on_gap
+        self._on_ended = on_ended
+        self._held: list[Batch] | None = []
+        self._held_bytes = 0
+        self._settle_timer: asyncio.TimerHandle | None = None
+        self._current: Segment | None = None
+        self._old: Segment | None = None
+        self._cut: Cut | None = None
+        self._tracks: dict[int, Track] = {}
+        self._awaiting_key: set[int] = set()
+        self._next_index = 1
+        self._gap: _OpenGap | None = None
+        self._runs: list[tuple[Segment, list[Packet]]] = []
+        """Packets sorted to their segments but not handed over yet."""
+        self._runs_arrival_ns = 0
+        self._retry_s = RETRY_MIN_S
+        self._blocked_until_s = 0.0
+        self._last_ms = 0
+        self._is_ended = False
+
+    # what the stream calls
+
+    def deliver(self, batch: Batch) -> None:
+        if self._is_ended:
+            return
+        if self._held is not None:
+            self._hold(batch)
+            return
+        segment = self._current
+        if segment is None or self._gap is not None or self._is_over_queue(segment):
+            self._deliver_through_gap(batch)
+        elif batch.tracks_changed or self._cut is not None or self._awaiting_key or self._may_cut(batch):
+            self._sort(batch)
+        else:
+            packets = batch.packets
+            last = packets[-1]
+            segment.end_ms = self._last_ms = last.dts * 1000 // last.track.timescale
+            segment.write(packets, batch.size_bytes, batch.arrival_ns)
+
+    def ended(self, reason: EndReason) -> None:
+        self.stop(reason)
+
+    # what its owner calls
+
+    def stop(self, reason: EndReason) -> None:
+        """End the recording; its last segments are made final in the background. Idempotent."""
+        if self._is_ended:
+            return
+        self._settle()
+        self._is_ended = True
+        self.stream.unsubscribe(self)
+        self._close_gap(self._last_ms)
+        cut, self._cut = self._cut, None
+        if self._old is not None:
+            self._close(self._old, cut.ends if cut is not None else {})
+        if self._current is not None:
+            self._close(self._current, {})
+        self._old = self._current = None
+        self.facts = replace(
+            self.facts,
+            state=RecordingState.FINALIZING,
+            end_ns=self._clock.wall_ns(),
+            end_reason=reason,
+        )
+        self._on_ended(self)
+
+    def tick(self, now_ns: int) -> None:
+        """Every half second: what waits for more media in a quiet stream goes to disk."""
+        for segment in (self._old, self._current):
+            if segment is not None and now_ns - segment.last_packet_ns > QUIET_NS:
+                segment.flush()
+        if self._old is not None and now_ns - self._old.last_packet_ns > CUT_TIMEOUT_NS:
+            self._end_cut()
+        if self._gap is None and self._current is not None and self._current.duration_ms > STEADY_MS:
+            self._retry_s = RETRY_MIN_S
+
+    def current_facts(self) -> RecordingFacts:
+        """The facts with the sums over finished and growing segments as they stand now."""
+        growing = self.segments
+        return replace(
+            self.facts,
+            segment_count=len(self.completed) + len(growing),
+            size_bytes=sum(s.size_bytes for s in self.completed) + sum(s.size_bytes for s in growing),
+            duration_ms=sum(s.duration_ms for s in self.completed) + sum(s.duration_ms for s in growing),
+            gaps=len(self.gaps) + (self._gap is not None),
+            dropped_packets=self.dropped_packets + sum(s.lost_packets for s in growing),
+        )
+
+    @property
+    def queued_bytes(self) -> int:
+        return self._held_bytes + sum(segment.queued_bytes for segment in self.segments)
+
+    @property
+    def is_dropping(self) -> bool:
+        """Whether media is being lost at this moment."""
+        return self._gap is not None
+
+    def segment_failed(self, segment: Segment, error: Exception) -> None:
+        """The disk refused: end this file with what it has and try again later."""
+        _log.error(
+            "disk refused stream=%s recording=%s segment=%d error=%s",
+            self.stream.name,
+            self.facts.id,
+            segment.facts.index,
+            error,
+        )
+        self.facts = replace(self.facts, error=f"{type(error).__name__}: {error}")
+        written_ms = segment.writer.duration_ms if segment.writer is not None else 0
+        self._begin_gap(_gap_reason(error), segment.start_ms + written_ms, segment)
+        self._blocked_until_s = self._clock.monotonic_s() + self._retry_s
+        self._retry_s = min(RETRY_MAX_S, self._retry_s * 2)
+        if segment is self._current or segment is self._old:
+            self._close_all()
+
+    def refuse_track(self, segment: Segment, track: Track) -> None:
+        """The file cannot take in a late track: a new segment begins with it."""
+        if segment is self._current and self._cut is None:
+            self._begin_cut(self._last_ms, None)
+
+    # settling
+
+    def _hold(self, batch: Batch) -> None:
+        assert self._held is not None
+        self._held.append(batch)
+        self._held_bytes += batch.size_bytes
+        for packet in batch.packets:
+            self._tracks[packet.track.id] = packet.track
+        kinds = {track.kind for track in self._tracks.values()}
+        if kinds >= {Kind.VIDEO, Kind.AUDIO} or self._held_bytes > HELD_MAX_BYTES:
+            self._settle()
+        elif self._settle_timer is None:
+            self._settle_timer = asyncio.get_running_loop().call_later(self.plan.settle_s, self._settle)
+
+    def _settle(self) -> None:
+        """Begin the first segment with the tracks that have appeared."""
+        if self._settle_timer is not None:
+            self._settle_timer.cancel()
+            self._settle_timer = None
+        held, self._held = self._held, None
+        if not held:
+            return
+        self._held_bytes = 0
+        self._last_ms = min(pts_ms(packet) for batch in held for packet in batch.packets)
+        self._awaiting_key = {track.id for track in self._tracks.values() if track.is_video}
+        self._begin_segment()
+        for batch in held:
+            if not self._is_ended:
+                self._sort(batch)
+
+    # writing
+
+    def _is_over_queue(self, segment: Segment) -> bool:
+        return segment.queued_bytes > self.plan.queue_max_bytes or self.volume.is_overloaded
+
+    def _may_cut(self, batch: Batch) -> bool:
+        segment = self._current
+        assert segment is not None
+        if not batch.has_video_keyframe and self._primary_id is not None:
+            return False
+        rule = self.plan.rotation
+        if not rule.is_rotating:
+            return False
+        return rule.is_due(dts_ms(batch.packets[-1]) - segment.start_ms, segment.accepted_bytes)
+
+    @property
+    def _primary_id(self) -> int | None:
+        return next((track.id for track in self._tracks.values() if track.is_video), None)
+
+    def _sort(self, batch: Batch) -> None:
+        """Give each packet to the segment that it belongs to, in order."""
+        self._runs_arrival_ns = batch.arrival_ns
+        for packet in batch.packets:
+            segment = self._segment_of(packet)
+            if segment is None:
+                continue
+            if not self._runs or self._runs[-1][0] is not segment:
+                self._runs.append((segment, []))
+            self._runs[-1][1].append(packet)
+            segment.end_ms = self._last_ms = dts_ms(packet)
+            if self._cut is not None and self._cut.is_over(self._last_ms):
+                self._end_cut()
+        self._write_runs()
+
+    def _write_runs(self) -> None:
+        runs, self._runs = self._runs, []
+        for segment, packets in runs:
+            segment.write(packets, sum(len(packet.data) for packet in packets), self._runs_arrival_ns)
+
+    def _segment_of(self, packet: Packet) -> Segment | None:
+        track = packet.track
+        if track.is_video and track.id in self._awaiting_key:
+            if not packet.is_keyframe:
+                self.skipped_packets += 1
+                return None
+            self._awaiting_key.discard(track.id)
+        known = self._tracks.get(track.id)
+        if known is not track:
+            self._take_track(packet, known)
+        if self._cut is not None:
+            return self._segment_in_cut(packet)
+        if self._is_cut_here(packet):
+            self._begin_cut(pts_ms(packet), self._primary_id)
+            return self._segment_in_cut(packet)
+        return self._current
+
+    def _is_cut_here(self, packet: Packet) -> bool:
+        segment = self._current
+        if segment is None or not segment.accepted_packets:
+            return False
+        primary_id = self._primary_id
+        if primary_id is not None and not (packet.track.id == primary_id and packet.is_keyframe):
+            return False
+        rule = self.plan.rotation
+        return rule.is_due(pts_ms(packet) - segment.start_ms, segment.accepted_bytes)
+
+    def _take_track(self, packet: Packet, known: Track | None) -> None:
+        """A track that is new or whose configuration changed."""
+        track = packet.track
+        self._tracks[track.id] = track
+        segment = self._current
+        if track.is_video and not packet.is_keyframe:
+            self._awaiting_key.add(track.id)
+        if segment is None or segment.tracks.get(track.id) is track:
+            return
+        if known is None and track.id not in segment.tracks:
+            segment.add_track(track, self.refuse_track)
+            return
+        if self._cut is not None:
+            self._end_cut()
+        self._begin_cut(pts_ms(packet), self._primary_id)
+
+    # cuts
+
+    def _begin_segment(self) -> Segment:
+        segment = self._open_segment(self, self._next_index, tuple(self._tracks.values()))
+        self._next_index += 1
+        segment.start_ms = segment.end_ms = self._last_ms
+        self.segments.append(segment)
+        self._current = segment
+        return segment
+
+    def _begin_cut(self, at_ms: int, primary_id: int | None) -> None:
+        old = self._current
+        assert old is not None
+        self._old = old
+        self._last_ms = at_ms
+        self._begin_segment()
+        self._cut = Cut(at_ms, primary_id, set(old.tracks))
+
+    def _segment_in_cut(self, packet: Packet) -> Segment | None:
+        cut, old = self._cut, self._old
+        assert cut is not None
+        assert old is not None
+        track_id = packet.track.id
+        if track_id in cut.waiting:
+            old_track = old.tracks.get(track_id)
+            if old_track is packet.track and not cut.moves(packet):
+                return old
+            cut.take(packet, old_track)
+        return self._current
+
+    def _end_cut(self) -> None:
+        self._write_runs()
+        cut, self._cut = self._cut, None
+        old, self._old = self._old, None
+        if cut is not None and old is not None:
+            self._close(old, cut.ends)
+
+    def _close(self, segment: Segment, ends: dict[int, int]) -> None:
+        self._close_segment(self, segment, ends)
+
+    def _close_all(self) -> None:
+        self._end_cut()
+        current, self._current = self._current, None
+        if current is not None:
+            self._close(current, {})
+
+    # gaps
+
+    def _deliver_through_gap(self, batch: Batch) -> None:
+        """Drop media until the disk can take it again and a key frame comes."""
+        if self._gap is None:
+            self._begin_gap(GapReason.SLOW_DISK, self._last_ms, None)
+        for i, packet in enumerate(batch.packets):
+            if self._tracks.get(packet.track.id) is not packet.track:
+                self._tracks[packet.track.id] = packet.track
+            if self._may_resume(packet):
+                self._resume(packet)
+                rest = batch.packets[i:]
+                self._sort(Batch(rest, batch.arrival_ns, 0))
+                return
+            self._drop(packet)
+
+    def _may_resume(self, packet: Packet) -> bool:
+        primary_id = self._primary_id
+        if primary_id is not None and not (packet.track.id == primary_id and packet.is_keyframe):
+            return False
+        if self._current is not None:
+            room = self.plan.queue_max_bytes // 2
+            return self._current.queued_bytes <= room and not self.volume.is_overloaded
+        if self._clock.monotonic_s() < self._blocked_until_s:
+            return False
+        return self.volume.free_bytes >= self.plan.min_free_bytes
+
+    def _resume(self, packet: Packet) -> None:
+        self._last_ms = pts_ms(packet)
+        changed = self._current is not None and any(
+            self._current.tracks.get(track.id) is not track for track in self._tracks.values()
+        )
+        if changed:
+            self._close_all()
+        if self._current is None:
+            self._begin_segment()
+        self._close_gap(dts_ms(packet))
+        self.facts = replace(self.facts, error="")
+        primary_id = self._primary_id
+        others = (t.id for t in self._tracks.values() if t.is_video and t.id != primary_id)
+        self._awaiting_key = set(others)
+
+    def _begin_gap(self, reason: GapReason, start_ms: int, segment: Segment | None) -> None:
+        if self._gap is None:
+            self._gap = _OpenGap(start_ms, reason, self._clock.wall_ns(), segment)
+            _log.warning(
+                "gap begins stream=%s recording=%s reason=%s at_ms=%d",
+                self.stream.name,
+                self.facts.id,
+                reason,
+                start_ms,
+            )
+
+    def _drop(self, packet: Packet) -> None:
+        assert self._gap is not None
+        size_bytes = len(packet.data)
+        self._last_ms = max(self._last_ms, dts_ms(packet))
+        self._gap.packets += 1
+        self._gap.size_bytes += size_bytes
+        self.dropped_packets += 1
+        self.dropped_bytes += size_bytes
+
+    def _close_gap(self, end_ms: int) -> None:
+        gap, self._gap = self._gap, None
+        if gap is None:
+            return
+        refused = gap.segment
+        facts = GapFacts(
+            start_ms=gap.start_ms,
+            duration_ms=max(0, end_ms - gap.start_ms),
+            reason=gap.reason,
+            dropped_packets=gap.packets + (refused.lost_packets if refused is not None else 0),
+            dropped_bytes=gap.size_bytes + (refused.lost_bytes if refused is not None else 0),
+            at_ns=gap.at_ns,
+        )
+        self.gaps.append(facts)
+        if self._current is not None:
+            self._current.gaps.append(facts)
+        self._on_gap(self, facts)
+
+
+def _gap_reason(error: Exception) -> GapReason:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return GapReason.DISK_FULL
+    return GapReason.DISK_ERROR

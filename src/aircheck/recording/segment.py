@@ -1,0 +1,259 @@
+"""Segment: one file of a recording while it grows, and the jobs that its volume does for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from aircheck.facts import GapFacts, SegmentFacts, TrackFacts
+from aircheck.media.packet import Packet
+from aircheck.media.track import Track
+from aircheck.recording.volume import Job, Volume
+
+
+class FinalizedFile(Protocol):
+    """What a container says of a file that it made final."""
+
+    @property
+    def how(self) -> str: ...
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def duration_ms(self) -> int: ...
+    @property
+    def tracks(self) -> tuple[TrackFacts, ...]: ...
+
+
+class SegmentWriter(Protocol):
+    """A container's writer. All calls come from the volume's threads, one at a time.
+
+    `write` raises OSError when the disk fails; what was whole before stays whole, and the writer can still be
+    finished and finalized.
+    """
+
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def duration_ms(self) -> int: ...
+    def write(self, packets: Sequence[Packet]) -> None: ...
+    def flush(self) -> None: ...
+    def add_track(self, track: Track) -> bool: ...
+    def track_facts(self) -> tuple[TrackFacts, ...]: ...
+    def finish(self, ends: Mapping[int, int] | None = None) -> None: ...
+    def finalize(self, *, sync: bool = True) -> FinalizedFile: ...
+    def close(self) -> None: ...
+
+
+WriterFactory = Callable[[Path, Sequence[Track], SegmentFacts], SegmentWriter]
+"""Creates the file exclusively; raises OSError and leaves nothing behind when it cannot."""
+
+
+class Segment:
+    """One growing file. Methods are called on the loop; the volume's writer thread does the work in order.
+
+    `on_failed` is called on the loop, once, when the disk refuses: nothing more is written to this file then.
+    """
+
+    def __init__(
+        self,
+        facts: SegmentFacts,
+        tracks: Sequence[Track],
+        volume: Volume,
+        create_writer: WriterFactory,
+        on_failed: Callable[[Segment, Exception], None],
+    ) -> None:
+        self.facts = facts
+        self.tracks = {track.id: track for track in tracks}
+        self.writer: SegmentWriter | None = None
+        self.error: Exception | None = None
+        self.gaps: list[GapFacts] = []
+        self.start_ms = 0
+        self.end_ms = 0
+        self.last_packet_ns = facts.start_ns
+        self.accepted_packets = 0
+        self.accepted_bytes = 0
+        self.lost_packets = 0
+        """Packets that the disk refused; counted on the writer thread."""
+        self.lost_bytes = 0
+        self.done_bytes = 0
+        self.is_broken = False
+        """Set on the writer thread at the first refusal: jobs behind it only count their loss."""
+        self.refused_tracks: set[int] = set()
+        """Tracks that the file could not take in; the writer thread leaves their packets out and counts
+        them."""
+        self._volume = volume
+        self._create_writer = create_writer
+        self._on_failed = on_failed
+        self._is_opened = False
+        self._backlog: list[Job] = []
+
+    @property
+    def queued_bytes(self) -> int:
+        """Media that waits in memory for the disk."""
+        return self.accepted_bytes - self.done_bytes
+
+    @property
+    def size_bytes(self) -> int:
+        return self.writer.size_bytes if self.writer is not None else 0
+
+    @property
+    def duration_ms(self) -> int:
+        return max(0, self.end_ms - self.start_ms)
+
+    def current_facts(self) -> SegmentFacts:
+        """The facts as they stand now."""
+        tracks = self.writer.track_facts() if self.writer is not None else self.facts.tracks
+        return replace(
+            self.facts,
+            size_bytes=self.size_bytes,
+            duration_ms=self.duration_ms,
+            end_ns=self.last_packet_ns,
+            tracks=tracks,
+            gaps=tuple(self.gaps),
+        )
+
+    def open(self) -> None:
+        """Let the work begin. Until then, jobs wait: the growing row is written before the first byte."""
+        self._is_opened = True
+        self._volume.submit(_Open(self))
+        for job in self._backlog:
+            self._volume.submit(job)
+        self._backlog.clear()
+
+    def write(self, packets: list[Packet], size_bytes: int, arrival_ns: int) -> None:
+        self.accepted_packets += len(packets)
+        self.accepted_bytes += size_bytes
+        self.last_packet_ns = arrival_ns
+        self._submit(_Write(self, packets, size_bytes))
+
+    def flush(self) -> None:
+        self._submit(_Flush(self))
+
+    def add_track(self, track: Track, on_refused: Callable[[Segment, Track], None]) -> None:
+        """Take in a track that appeared late; `on_refused` is called on the loop when the file cannot."""
+        self.tracks[track.id] = track
+        self._submit(_AddTrack(self, track, on_refused))
+
+    async def finish(self, ends: Mapping[int, int]) -> None:
+        """Put the last samples on disk. `ends`: per track the dts of the packet that follows elsewhere."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._submit(_Finish(self, ends, done))
+        await done
+
+    def _submit(self, job: Job) -> None:
+        if self._is_opened:
+            self._volume.submit(job)
+        else:
+            self._backlog.append(job)
+
+    def fail(self, error: Exception) -> None:
+        """On the loop: the first failure ends this file, later ones only count."""
+        if self.error is None:
+            self.error = error
+            self._on_failed(self, error)
+
+
+class _SegmentJob(Job):
+    __slots__ = ("segment",)
+
+    def __init__(self, segment: Segment) -> None:
+        self.segment = segment
+
+    def failed(self, error: Exception) -> None:
+        self.segment.fail(error)
+
+
+class _Open(_SegmentJob):
+    __slots__ = ()
+
+    def run(self) -> None:
+        segment = self.segment
+        path = Path(segment.facts.path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        segment.writer = segment._create_writer(path, tuple(segment.tracks.values()), segment.facts)
+
+
+class _Write(_SegmentJob):
+    __slots__ = ("packets", "size_bytes")
+
+    def __init__(self, segment: Segment, packets: list[Packet], size_bytes: int) -> None:
+        self.segment = segment
+        self.packets = packets
+        self.size_bytes = size_bytes
+
+    def run(self) -> None:
+        segment = self.segment
+        segment.done_bytes += self.size_bytes
+        if segment.writer is None or segment.is_broken:
+            self._lose()
+            return
+        if segment.refused_tracks:
+            self._leave_out_refused()
+        try:
+            segment.writer.write(self.packets)
+        except Exception:
+            segment.is_broken = True
+            self._lose()
+            raise
+
+    def _leave_out_refused(self) -> None:
+        refused = self.segment.refused_tracks
+        kept = [packet for packet in self.packets if packet.track.id not in refused]
+        self.segment.lost_packets += len(self.packets) - len(kept)
+        self.packets = kept
+
+    def _lose(self) -> None:
+        self.segment.lost_packets += len(self.packets)
+        self.segment.lost_bytes += self.size_bytes
+
+
+class _Flush(_SegmentJob):
+    __slots__ = ()
+
+    def run(self) -> None:
+        segment = self.segment
+        if segment.writer is not None and not segment.is_broken:
+            segment.writer.flush()
+
+
+class _AddTrack(_SegmentJob):
+    __slots__ = ("loop", "on_refused", "track")
+
+    def __init__(self, segment: Segment, track: Track, on_refused: Callable[[Segment, Track], None]) -> None:
+        self.segment = segment
+        self.track = track
+        self.on_refused = on_refused
+        self.loop = asyncio.get_running_loop()
+
+    def run(self) -> None:
+        segment = self.segment
+        if segment.writer is None or segment.is_broken:
+            return
+        if not segment.writer.add_track(self.track):
+            segment.refused_tracks.add(self.track.id)
+            self.loop.call_soon_threadsafe(self.on_refused, segment, self.track)
+
+
+class _Finish(_SegmentJob):
+    __slots__ = ("done", "ends", "loop")
+
+    def __init__(self, segment: Segment, ends: Mapping[int, int], done: asyncio.Future[None]) -> None:
+        self.segment = segment
+        self.ends = ends
+        self.done = done
+        self.loop = done.get_loop()
+
+    def run(self) -> None:
+        try:
+            if self.segment.writer is not None:
+                self.segment.writer.finish(self.ends)
+        finally:
+            self.loop.call_soon_threadsafe(_resolve, self.done)
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,71 @@
+"""The catalogue as the recorder's journal: facts in, trouble counted and logged, never raised."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from aircheck.catalog import Catalog
+from aircheck.errors import CatalogError
+from aircheck.facts import Event, RecordingFacts, RecordingState, SegmentFacts, SegmentState, StreamFacts
+
+_log = logging.getLogger(__name__)
+_Row = TypeVar("_Row")
+
+_UNFINISHED = (
+    RecordingState.ARMED,
+    RecordingState.RECORDING,
+    RecordingState.PAUSED,
+    RecordingState.FINALIZING,
+)
+
+
+class CatalogJournal:
+    """Implements `aircheck.recording.journal.Journal`.
+
+    A row that cannot be written costs nobody a recording: files carry their own facts, and `aircheck
+    check` puts the rows right. `listeners` get every event after it is kept.
+    """
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.errors = 0
+        self.last_error = ""
+        self.listeners: list[Callable[[Event], None]] = []
+        self._catalog = catalog
+
+    async def put_stream(self, facts: StreamFacts) -> None:
+        await self._try(self._catalog.put_stream(facts), "stream", facts.id)
+
+    async def put_recording(self, facts: RecordingFacts) -> None:
+        await self._try(self._catalog.put_recording(facts), "recording", facts.id)
+
+    async def put_segment(self, facts: SegmentFacts) -> None:
+        await self._try(self._catalog.put_segment(facts), "segment", facts.id)
+
+    async def add_event(self, event: Event) -> None:
+        kept = await self._try(self._catalog.add_event(event), "event", event.kind)
+        for listener in self.listeners:
+            listener(kept if kept is not None else replace(event, id=0))
+
+    async def segments_in_state(self, *states: SegmentState) -> tuple[SegmentFacts, ...]:
+        return await self._catalog.segments_in_state(*states)
+
+    async def unfinished_recordings(self) -> tuple[RecordingFacts, ...]:
+        return await self._catalog.recordings_in_state(*_UNFINISHED)
+
+    async def recording(self, recording_id: str) -> RecordingFacts | None:
+        return await self._catalog.recording(recording_id)
+
+    async def segments(self, recording_id: str) -> tuple[SegmentFacts, ...]:
+        return await self._catalog.segments(recording_id)
+
+    async def _try(self, work: Awaitable[_Row], what: str, row_id: str) -> _Row | None:
+        try:
+            return await work
+        except CatalogError as error:
+            self.errors += 1
+            self.last_error = str(error)
+            _log.error("row not written kind=%s id=%s error=%s", what, row_id, error)
+            return None
