@@ -1,0 +1,332 @@
+"""Names of files: from a template and what is known of a recording to one path inside the record folder.
+
+    template = NameTemplate.parse("{streamName}/{time:%Y-%m-%d}/{startTime}-{endTime}")
+    template.preview(elements, extension="mp4")           news/2026-11-21/1795230000000-{endTime}.mp4
+    template.resolve(elements, extension="mp4", part=3)   news/2026-11-21/1795230000000-1795230020000_3.mp4
+
+Elements. Those with a cap keep at most so many characters:
+    {streamName}                           as published
+    {duration}                             milliseconds
+    {startTime} {endTime}                  20; milliseconds since the epoch, by the stream's own timestamps
+    {startTimeMillis} {endTimeMillis}      20; the same by the server's clock
+    {sessionId}                            60; the connection's id in BASE64
+    {mediaSessionId} {login}               36, 32
+    {audioCodec} {videoCodec}              4
+    {time:FORMAT} {time@ZONE:FORMAT}       start by the server's clock, as `strftime` writes it; UTC if no
+    zone
+
+A name is a promise about the disk: whatever a stream is called, the result stays below the record folder,
+each of its parts is an ordinary visible file name of at most 255 bytes, and only slashes of the template
+itself make folders. BASE64 is the URL-safe alphabet with its padding (RFC 4648 section 5): `/` cannot
+stand in a name.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from enum import StrEnum
+from itertools import count
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from aircheck.errors import ConfigError
+from aircheck.facts import RecordingFacts, SegmentFacts
+
+NAME_MAX_BYTES = 255
+"""The longest file name that Linux file systems take."""
+
+_UNNAMED = "unnamed"
+_SUBSTITUTE = "_"
+_LOCAL_ZONE = "local"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class NameEncoding(StrEnum):
+    """How names are written; the extension and the part number stay readable in any case."""
+
+    PLAIN = "plain"
+    HEX = "hex"
+    BASE64 = "base64"
+
+
+class OnConflict(StrEnum):
+    """What happens to a file that already has the wanted name. Nothing else ever touches it."""
+
+    FREE_NUMBER = "free_number"
+    """It stays; the new file gets the next free name of `candidates`."""
+    OVERWRITE = "overwrite"
+    """It is replaced, in one step."""
+    VERSION = "version"
+    """It is renamed to the next free name of `versions`; the new file gets the name."""
+    APPEND = "append"
+    """It is continued."""
+
+
+@dataclass(frozen=True, slots=True)
+class NameElements:
+    """What is known of a recording. None is not known yet; a text that stays empty is known to be missing.
+
+    `start_ms` and `end_ms` are milliseconds since the epoch by the stream's timestamps, `start_ns` and
+    `end_ns` nanoseconds since the epoch by the server's clock.
+    """
+
+    stream_name: str = ""
+    session_id: str = ""
+    media_session_id: str = ""
+    login: str = ""
+    start_ms: int | None = None
+    end_ms: int | None = None
+    start_ns: int | None = None
+    end_ns: int | None = None
+    duration_ms: int | None = None
+    audio_codec: str | None = None
+    video_codec: str | None = None
+
+    @classmethod
+    def of(cls, recording: RecordingFacts, segment: SegmentFacts) -> NameElements:
+        """What the facts of a recording and of one of its files tell. Complete once `segment.end_ns` is
+        known."""
+        start_ms, is_over = segment.start_ns // 1_000_000, segment.end_ns is not None
+        return cls(
+            stream_name=recording.stream_name,
+            session_id=recording.session_id,
+            media_session_id=recording.media_session_id,
+            login=recording.login,
+            start_ms=start_ms,
+            end_ms=start_ms + segment.duration_ms if is_over else None,
+            start_ns=segment.start_ns,
+            end_ns=segment.end_ns,
+            duration_ms=segment.duration_ms if is_over else None,
+            audio_codec=_codec(segment, "audio"),
+            video_codec=_codec(segment, "video"),
+        )
+
+
+def _codec(segment: SegmentFacts, kind: str) -> str | None:
+    """The codec of the first track of a kind; empty when there is none, None while no track is known."""
+    if not segment.tracks:
+        return None
+    return next((track.codec for track in segment.tracks if track.kind == kind), "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Literal:
+    text: str
+
+    def value(self, elements: NameElements) -> str | None:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class _Element:
+    text: str
+    get: Callable[[NameElements], str | int | None]
+    cap: int | None
+
+    def value(self, elements: NameElements) -> str | None:
+        value = self.get(elements)
+        return None if value is None else str(value)[: self.cap]
+
+
+@dataclass(frozen=True, slots=True)
+class _Time:
+    text: str
+    format: str
+    zone: tzinfo | None
+    """None is the zone of this machine."""
+
+    def value(self, elements: NameElements) -> str | None:
+        if elements.start_ns is None:
+            return None
+        start = _EPOCH + timedelta(microseconds=elements.start_ns // 1000)
+        return start.astimezone(self.zone).strftime(self.format)
+
+
+_Part = _Literal | _Element | _Time
+
+
+def _session_id(elements: NameElements) -> str:
+    return _base64(elements.session_id)
+
+
+def _millis(time_ns: int | None) -> int | None:
+    return None if time_ns is None else time_ns // 1_000_000
+
+
+_ELEMENTS: dict[str, tuple[Callable[[NameElements], str | int | None], int | None]] = {
+    "streamName": (lambda known: known.stream_name, None),
+    "duration": (lambda known: known.duration_ms, None),
+    "startTime": (lambda known: known.start_ms, 20),
+    "endTime": (lambda known: known.end_ms, 20),
+    "startTimeMillis": (lambda known: _millis(known.start_ns), 20),
+    "endTimeMillis": (lambda known: _millis(known.end_ns), 20),
+    "sessionId": (_session_id, 60),
+    "mediaSessionId": (lambda known: known.media_session_id, 36),
+    "login": (lambda known: known.login, 32),
+    "audioCodec": (lambda known: known.audio_codec, 4),
+    "videoCodec": (lambda known: known.video_codec, 4),
+}
+_KNOWN = ", ".join(f"{{{name}}}" for name in _ELEMENTS) + ", {time:%Y%m%d-%H%M%S}, {time@Europe/Paris:%H%M}"
+_TOKEN = re.compile(r"\{([^{}]*)\}|([^{}]+)|([{}])")
+_TIME = re.compile(r"time(?:@(?P<zone>[^:]*))?:(?P<format>.+)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class NameTemplate:
+    """A template that has been read: for each folder, and at last for the file, the pieces of its name."""
+
+    text: str
+    encoding: NameEncoding
+    excluded_characters: str
+    _components: tuple[tuple[_Part, ...], ...]
+
+    @classmethod
+    def parse(
+        cls,
+        text: str,
+        *,
+        encoding: NameEncoding = NameEncoding.PLAIN,
+        excluded_characters: str = "/",
+    ) -> NameTemplate:
+        """Read a template. Raises ConfigError: unknown element, brace without its partner, no file name."""
+        components: list[list[_Part]] = [[]]
+        for token in _TOKEN.finditer(text):
+            first, *others = _pieces(token)
+            components[-1].append(first)
+            components.extend([piece] for piece in others)
+        if not _has_text(components[-1]):
+            raise ConfigError(f'the template "{text}" gives no file name', remedy="Write it as {streamName}.")
+        kept = tuple(tuple(pieces) for pieces in components if _has_text(pieces))
+        return cls(text, encoding, excluded_characters, kept)
+
+    def resolve(self, elements: NameElements, *, extension: str, part: int | None = None) -> str:
+        """The final name, relative to the record folder. What is not known even now is left empty.
+
+        `part` is the number of the file in a rotated recording, from 1.
+        """
+        number = "" if part is None else f"_{part}"
+        *folders, stem = (self._join(pieces, elements) for pieces in self._components)
+        return "/".join(
+            [*(self._fit(name, "") for name in folders), self._fit(stem, f"{number}.{extension}")]
+        )
+
+    def preview(self, elements: NameElements, *, extension: str) -> str:
+        """The name as far as it is known: what is to come stands there as `{endTime}`, and nothing is
+        encoded."""
+        if all(piece.value(elements) is not None for pieces in self._components for piece in pieces):
+            return self.resolve(elements, extension=extension)
+        names = (self._join(pieces, elements, shows_unknown=True) for pieces in self._components)
+        return f"{'/'.join(names)}.{extension}"
+
+    def _join(self, pieces: tuple[_Part, ...], elements: NameElements, *, shows_unknown: bool = False) -> str:
+        values = ((piece.value(elements), piece.text if shows_unknown else "") for piece in pieces)
+        return self._clean("".join(unknown if value is None else value for value, unknown in values))
+
+    def _fit(self, name: str, suffix: str) -> str:
+        """Encode a component so that it has at most 255 bytes with its suffix and can still be decoded."""
+        room = NAME_MAX_BYTES - len(suffix.encode())
+        match self.encoding:
+            case NameEncoding.PLAIN:
+                return truncate(name, room) + suffix
+            case NameEncoding.HEX:
+                return truncate(name, room // 2).encode().hex() + suffix
+            case NameEncoding.BASE64:
+                return _base64(truncate(name, room // 4 * 3)) + suffix
+
+    def _clean(self, name: str) -> str:
+        for character in self.excluded_characters:
+            name = name.replace(character, "")
+        return safe_component(name)
+
+
+def _pieces(token: re.Match[str]) -> list[_Part]:
+    """The pieces of one token: each piece but the first begins a new component.
+
+    A slash in a literal and in a time's format is the template's own, so it makes a folder.
+    """
+    element, literal, stray = token.groups()
+    if stray is not None:
+        raise ConfigError(
+            f'a "{stray}" without its partner in the file name template "{token.string}"',
+            remedy="Write elements as {streamName}; braces cannot be part of a name.",
+        )
+    if literal is not None:
+        return [_Literal(text) for text in literal.split("/")]
+    if (time := _TIME.fullmatch(element)) is not None:
+        zone = _zone(time["zone"])
+        return [_Time(f"{{{element}}}" if text else "", text, zone) for text in time["format"].split("/")]
+    if element not in _ELEMENTS:
+        raise ConfigError(
+            f'unknown element "{{{element}}}" in a file name template', remedy=f"Known: {_KNOWN}."
+        )
+    get, cap = _ELEMENTS[element]
+    return [_Element(f"{{{element}}}", get, cap)]
+
+
+def _has_text(pieces: list[_Part]) -> bool:
+    return any(piece.text for piece in pieces)
+
+
+def _zone(name: str | None) -> tzinfo | None:
+    if name is None or name == "UTC":
+        return UTC
+    if name == _LOCAL_ZONE:
+        return None
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ConfigError(
+            f'unknown time zone "{name}" in a file name template',
+            remedy='Write "Europe/Paris", "UTC" or "local"; the package tzdata holds the list.',
+        ) from error
+
+
+# Control characters, lone surrogates, separators of lines, and marks that turn the direction of writing: none
+# is visible, and each makes a name that people cannot type or that shows as another.
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028-\u202e\u2066-\u2069\\/]")
+# Names of devices on Windows, where recordings are downloaded to or shared with.
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(?![^.])", re.IGNORECASE)
+
+
+def safe_component(name: str) -> str:
+    """The name as one visible, ordinary component of a path, of any length but never empty."""
+    name = _UNSAFE.sub(_SUBSTITUTE, name).strip()
+    visible = name.lstrip(".")
+    name = _SUBSTITUTE * (len(name) - len(visible)) + visible
+    if _DEVICE.match(name) is not None:
+        name = _SUBSTITUTE + name
+    return name or _UNNAMED
+
+
+def truncate(text: str, size_bytes: int) -> str:
+    """As many whole characters as fit into so many bytes of UTF-8."""
+    return text.encode()[:size_bytes].decode(errors="ignore")
+
+
+def candidates(name: str) -> Iterator[str]:
+    """The name and then `name_0001.ext`, `name_0002.ext`, …: the first that is free is taken."""
+    yield name
+    for number in count(1):
+        yield _numbered(name, f"_{number:04d}")
+
+
+def versions(name: str) -> Iterator[str]:
+    """`name_0.ext`, `name_1.ext`, …: the first that is free is where the older file of this name goes."""
+    for number in count():
+        yield _numbered(name, f"_{number}")
+
+
+def _numbered(name: str, number: str) -> str:
+    folder, slash, file_name = name.rpartition("/")
+    stem, dot, extension = file_name.rpartition(".")
+    if not stem:
+        stem, dot, extension = file_name, "", ""
+    suffix = number + dot + extension
+    return folder + slash + truncate(stem, NAME_MAX_BYTES - len(suffix.encode())) + suffix
+
+
+def _base64(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode(errors="replace")).decode()

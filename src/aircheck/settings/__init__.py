@@ -1,0 +1,40 @@
+"""Settings: one TOML file, environment variables over it, refused with place and remedy where they are wrong.
+
+    settings = load_settings(Path("aircheck.toml"))     # raises SettingsError
+    settings.record.rotation                            # RotationRule(duration_ms=20000, size_bytes=None)
+
+A variable `AIRCHECK_RECORD__ROTATION` stands for `rotation` in the table `[record]`. The app reads settings
+and hands values down; no room below it imports this one.
+"""
+
+from aircheck.settings.load import Problem, SettingsError, load_settings
+from aircheck.settings.model import (
+    AccessSettings,
+    CatalogSettings,
+    HttpSettings,
+    LogSettings,
+    PumpSettings,
+    RecordSettings,
+    RtmpSettings,
+    RtmpsSettings,
+    Settings,
+)
+from aircheck.settings.values import Listen, format_rotation, parse_rotation
+
+__all__ = [
+    "AccessSettings",
+    "CatalogSettings",
+    "HttpSettings",
+    "Listen",
+    "LogSettings",
+    "Problem",
+    "PumpSettings",
+    "RecordSettings",
+    "RtmpSettings",
+    "RtmpsSettings",
+    "Settings",
+    "SettingsError",
+    "format_rotation",
+    "load_settings",
+    "parse_rotation",
+]

@@ -1,0 +1,345 @@
+"""Every setting: its name, its default, and what it costs to change it.
+
+This is the only registry: the configuration file, the environment variables and the reference page are all
+made from these fields. Each description says what follows from the value, not only what it is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from aircheck.errors import ConfigError
+from aircheck.recording.naming import NameEncoding, NameTemplate
+from aircheck.recording.rotation import RotationRule
+from aircheck.settings.values import Listen, format_rotation, parse_rotation
+
+ENV_PREFIX = "AIRCHECK_"
+ENV_DELIMITER = "__"
+
+HIDDEN_FOLDER = ".aircheck"
+"""In the record folder; no recording can be named like it, as names never begin with a dot."""
+
+
+def _to_listen(value: Any) -> Any:
+    return Listen.parse(value) if isinstance(value, str) else value
+
+
+def _to_listen_or_off(value: Any) -> Any:
+    return None if value == "" else _to_listen(value)
+
+
+def _to_rotation(value: Any) -> Any:
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return parse_rotation(str(value)) if isinstance(value, str) or is_number else value
+
+
+def _to_path_or_none(value: Any) -> Any:
+    return None if value == "" else value
+
+
+def _to_template(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            NameTemplate.parse(value)
+        except ConfigError as error:
+            raise ValueError(f"{error.message}. {error.remedy}") from error
+    return value
+
+
+def _to_text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+Address = Annotated[Listen, NoDecode, BeforeValidator(_to_listen), PlainSerializer(_to_text)]
+AddressOrOff = Annotated[
+    Listen | None, NoDecode, BeforeValidator(_to_listen_or_off), PlainSerializer(_to_text)
+]
+RotationText = Annotated[
+    RotationRule, NoDecode, BeforeValidator(_to_rotation), PlainSerializer(format_rotation)
+]
+OptionalPath = Annotated[Path | None, BeforeValidator(_to_path_or_none), PlainSerializer(_to_text)]
+TemplateText = Annotated[str, BeforeValidator(_to_template)]
+
+
+class Section(BaseModel):
+    """A table of the file. Unknown keys are refused; values are fixed once read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class RtmpSettings(Section):
+    """Publishers and players over RTMP."""
+
+    listen: Address = Field(
+        default=Listen("127.0.0.1", 1935),
+        description="Address and port. The default is reached from this machine only; to take streams from "
+        "elsewhere write `0.0.0.0:1935` and set `[access]`, or start with `--host 0.0.0.0`.",
+    )
+    handshake_timeout_s: float = Field(
+        default=10,
+        gt=0,
+        description="How long a peer may take from connecting to publishing or playing. Lower frees "
+        "connections held by scanners sooner; too low refuses encoders on slow links.",
+    )
+    idle_timeout_s: float = Field(
+        default=30,
+        gt=0,
+        description="A publisher that sends nothing for this long has gone: its recording ends and the "
+        "stream name is free again. Higher bridges longer network outages, and keeps the name "
+        "taken for as long.",
+    )
+    max_connections: int = Field(
+        default=2000,
+        ge=1,
+        description="Connections at a time; one more is refused at once. Each costs about 50 KB in the "
+        "kernel, and a file descriptor of `ulimit -n`.",
+    )
+    max_message_bytes: ByteSize = Field(
+        default=ByteSize(10 * 1024 * 1024),
+        ge=64 * 1024,
+        description="The largest message a peer may announce; a larger one ends its connection. It bounds "
+        "the memory one peer can take. A key frame of 4K video at high rates may need several "
+        "megabytes.",
+    )
+    chunk_size: int = Field(
+        default=60_000,
+        ge=128,
+        le=0xFFFFFF,
+        description="Size of the chunks that we send to players. Small chunks let audio slip between parts "
+        "of a large video frame; large ones cost less CPU.",
+    )
+
+
+class RtmpsSettings(Section):
+    """RTMP inside TLS."""
+
+    listen: AddressOrOff = Field(
+        default=None,
+        description="Address and port, usually `0.0.0.0:443` or `0.0.0.0:1936`. Empty: no RTMPS.",
+    )
+    cert: OptionalPath = Field(default=None, description="The certificate chain, PEM. Read at start.")
+    key: OptionalPath = Field(
+        default=None, description="The private key of `cert`, PEM, without a passphrase."
+    )
+
+    @model_validator(mode="after")
+    def _has_certificate(self) -> RtmpsSettings:
+        if self.listen is not None and (self.cert is None or self.key is None):
+            raise ValueError("RTMPS needs a certificate: set both cert and key")
+        return self
+
+
+class HttpSettings(Section):
+    """The web page, the API, downloads and metrics."""
+
+    listen: Address = Field(
+        default=Listen("127.0.0.1", 8081),
+        description="Address and port. Whoever reaches it may list, download, stop and delete recordings: "
+        "put a proxy with authentication before it when it listens elsewhere than on this "
+        "machine.",
+    )
+
+
+class RecordSettings(Section):
+    """What is recorded, where, and how safely."""
+
+    enabled: bool = Field(
+        default=True,
+        description="Record every stream from its first packet. Off: only recordings asked for by a call.",
+    )
+    dir: Path = Field(
+        default=Path("records"),
+        description="Where finished recordings go. Relative to the folder the server is started in.",
+    )
+    tmp_dir: OptionalPath = Field(
+        default=None,
+        description="Where growing files live; empty: inside `dir`. On another file system each finished "
+        "file is copied, so stopping costs time and I/O that grow with the recording.",
+    )
+    name: TemplateText = Field(
+        default="stream-{mediaSessionId}-{login}",
+        description="Template of file names, with elements such as `{streamName}` or "
+        "`{time:%Y%m%d-%H%M%S}`; a slash makes folders. Without an element that differs each "
+        "time, names repeat and get a number appended.",
+    )
+    name_encoding: NameEncoding = Field(
+        default=NameEncoding.PLAIN,
+        description="`hex` or `base64` (URL-safe) keep names apart that a file system would not; people can"
+        " no longer read them.",
+    )
+    name_exclude_characters: str = Field(
+        default="/",
+        description="Characters removed from names, for example `:.,/`. What is never safe goes in any case.",
+    )
+    format: Literal["mp4"] = Field(
+        default="mp4",
+        description="The container. MP4 is playable at every instant while it grows, and standard after it.",
+    )
+    rotation: RotationText = Field(
+        default=RotationRule(),
+        description="Go on in a new file after `20` (seconds) or `20M` (megabytes), at the next key frame; "
+        "empty or `disabled`: one file. Short files cost more rows, file names and finalizing.",
+    )
+    rotation_index: bool = Field(
+        default=True,
+        description="Append `_1`, `_2`, … to the files of a rotated recording. Off: names must differ by "
+        "their template or get a number for being taken.",
+    )
+    durability_interval_ms: int = Field(
+        default=500,
+        ge=50,
+        description="How often files are forced to the disk. This is what a power cut can cost: media of "
+        "the last interval. Shorter wears SSDs and slows shared disks; a crash of the server "
+        "alone costs no more than a fragment whatever the value.",
+    )
+    queue_max_bytes: ByteSize = Field(
+        default=ByteSize(16 * 1024 * 1024),
+        ge=1024 * 1024,
+        description="Media of one recording that may wait in memory for a slow disk. Beyond it the "
+        "recording drops to the next key frame and writes the gap down; publishers are never "
+        "slowed. 16 MiB is 50 s of 2.6 Mbit/s.",
+    )
+    stop_timeout_s: float = Field(
+        default=15,
+        gt=0,
+        description="How long a stop waits for the file to be final before it answers anyway; the work goes"
+        " on.",
+    )
+    reserve_kb: int = Field(
+        default=256,
+        ge=4,
+        description="Space kept at the head of each MP4 for its final index, about 1 KB per second of "
+        "media. Enough of it makes stopping instant on any file system and possible on a full "
+        "disk; a file is never smaller.",
+    )
+
+    @property
+    def growing_dir(self) -> Path:
+        """Where files grow: hidden in the record folder unless a folder is given."""
+        return self.tmp_dir if self.tmp_dir is not None else self.dir / HIDDEN_FOLDER / "growing"
+
+
+class CatalogSettings(Section):
+    """The database of streams, recordings and segments."""
+
+    path: OptionalPath = Field(
+        default=None,
+        description="The SQLite file; empty: `aircheck.db` in the hidden folder `.aircheck` of the record "
+        "folder. It must be on a local disk. It can be rebuilt from the recordings.",
+    )
+
+
+class AccessSettings(Section):
+    """Who may publish. While all three are empty everybody may who reaches the port."""
+
+    publish_users: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description='Logins and their passwords: `{ studio = "secret" }`. Encoders give them as `user` and '
+        "`pass` in the URL or by their own authentication fields.",
+    )
+    publish_tokens: tuple[SecretStr, ...] = Field(
+        default=(),
+        description="Tokens, any one of which lets publish: `?token=…` behind the URL or the stream name.",
+    )
+    publish_keys: tuple[SecretStr, ...] = Field(
+        default=(),
+        description="Stream keys: a stream whose name is one of these is accepted. The key then is the "
+        "name, and stands in file names and logs.",
+    )
+
+    @property
+    def is_open(self) -> bool:
+        return not (self.publish_users or self.publish_tokens or self.publish_keys)
+
+
+class PumpSettings(Section):
+    """How often sockets are read."""
+
+    interval_ms: int = Field(
+        default=200,
+        ge=5,
+        le=1000,
+        description="Publishers that only recordings drain are read this often. Longer costs less CPU "
+        "(about a quarter less at 1000), and delays every byte by as much.",
+    )
+    live_interval_ms: int = Field(
+        default=15,
+        ge=1,
+        le=1000,
+        description="Publishers that somebody watches are read this often: the delay added to a live view, "
+        "against three to four times the CPU per watched stream.",
+    )
+
+
+class LogSettings(Section):
+    """What the server says about itself, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info",
+        description="The least important line that is written. `debug` names every message of every peer.",
+    )
+    format: Literal["console", "logfmt", "json"] = Field(
+        default="console",
+        description="`console` is for people, in colour on a terminal; `logfmt` and `json` are for "
+        "machines, one event a line.",
+    )
+
+
+class Settings(BaseSettings):
+    """All settings of one server. Made by `load_settings`, handed down by value."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter=ENV_DELIMITER,
+        env_nested_max_split=1,
+        nested_model_default_partial_update=True,
+    )
+
+    rtmp: RtmpSettings = RtmpSettings()
+    rtmps: RtmpsSettings = RtmpsSettings()
+    http: HttpSettings = HttpSettings()
+    record: RecordSettings = RecordSettings()
+    catalog: CatalogSettings = CatalogSettings()
+    access: AccessSettings = AccessSettings()
+    pump: PumpSettings = PumpSettings()
+    log: LogSettings = LogSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file, which comes in as keyword arguments."""
+        return env_settings, init_settings
+
+    @property
+    def catalog_path(self) -> Path:
+        return self.catalog.path or self.record.dir / HIDDEN_FOLDER / "aircheck.db"
+
+    def with_host(self, host: str) -> Settings:
+        """The same settings with every listener moved to `host`; their ports stay."""
+        moved = {
+            name: section.model_copy(update={"listen": Listen(host, section.listen.port)})
+            for name, section in (("rtmp", self.rtmp), ("rtmps", self.rtmps), ("http", self.http))
+            if section.listen is not None
+        }
+        return self.model_copy(update=moved)

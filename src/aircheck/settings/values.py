@@ -1,0 +1,60 @@
+"""Values that settings are written as: an address to listen on, a rotation. Text in, frozen values out."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from aircheck.recording.rotation import RotationRule
+
+_ROTATION = re.compile(r"(?P<amount>[1-9][0-9]*)(?P<unit>M?)")
+_OFF = ("", "disabled")
+_MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """An address and a TCP port. Port 0 takes any free port; an empty host means every address."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Listen:
+        """`127.0.0.1:1935`, `[::1]:1935` or `:1935`. Raises ValueError."""
+        host, colon, port = text.strip().rpartition(":")
+        if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+            raise ValueError(
+                f'"{text}" is not ADDRESS:PORT; write for example "127.0.0.1:1935" or "[::1]:1935"'
+            )
+        if ":" in host and not (host.startswith("[") and host.endswith("]")):
+            raise ValueError(f'an IPv6 address stands in brackets: "[{host}]:{port}"')
+        return cls(host.removeprefix("[").removesuffix("]"), int(port))
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def parse_rotation(text: str) -> RotationRule:
+    """`20` is seconds, `20M` megabytes (of 1,000,000 bytes), empty or `disabled` never. Raises ValueError."""
+    if text.strip() in _OFF:
+        return RotationRule()
+    match = _ROTATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(
+            f'"{text}" is no rotation; write "20" for seconds, "20M" for megabytes or "disabled"'
+        )
+    amount = int(match["amount"])
+    return (
+        RotationRule(size_bytes=amount * _MEGABYTE)
+        if match["unit"]
+        else RotationRule(duration_ms=amount * 1000)
+    )
+
+
+def format_rotation(rule: RotationRule) -> str:
+    """The text that `parse_rotation` reads."""
+    if rule.size_bytes is not None:
+        return f"{rule.size_bytes // _MEGABYTE}M"
+    return "disabled" if rule.duration_ms is None else str(rule.duration_ms // 1000)
