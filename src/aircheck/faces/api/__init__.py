@@ -1,0 +1,1 @@
+"""Our own REST API, version 1, with its documentation, metrics and health."""

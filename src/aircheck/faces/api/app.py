@@ -1,0 +1,43 @@
+"""The application: one factory, everything handed in, nothing global."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from fastapi import FastAPI
+
+from aircheck import __version__
+from aircheck.faces.api.files import file_routes
+from aircheck.faces.api.health import health_routes
+from aircheck.faces.api.metrics import NodeCollector, make_registry
+from aircheck.faces.api.pages import page_routes
+from aircheck.faces.api.problems import Boundary, install
+from aircheck.faces.api.routes import api_routes
+from aircheck.service.services import Services
+
+_DESCRIPTION = """\
+Live streams, recordings and their files. Lists are paged: ask again with `cursor` set to the `next_cursor`
+of the page before. Errors are problem details (RFC 9457) with a `remedy`.
+"""
+
+
+def create_app(services: Services) -> FastAPI:
+    """Everything that is served over HTTP by this face: API, files, pages, health and metrics."""
+    responses: Counter[int] = Counter()
+    errors: Counter[str] = Counter()
+    collector = NodeCollector(services, responses, errors)
+    app = FastAPI(
+        title="Aircheck",
+        version=__version__,
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        separate_input_output_schemas=False,
+    )
+    app.include_router(api_routes(services))
+    app.include_router(file_routes(services))
+    app.include_router(health_routes(services, make_registry(collector), collector))
+    app.include_router(page_routes(app, services))
+    install(app)
+    app.add_middleware(Boundary, responses=responses, errors=errors)
+    return app

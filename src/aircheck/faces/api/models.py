@@ -1,0 +1,317 @@
+"""The JSON of the API: facts translated into fields for people and programs.
+
+Times are RFC 3339 in UTC with milliseconds; durations are in milliseconds, sizes in bytes, and the names say
+so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+from pydantic import BaseModel, Field
+
+from aircheck.facts import (
+    EndReason,
+    Event,
+    EventKind,
+    GapFacts,
+    GapReason,
+    RecordingFacts,
+    RecordingState,
+    SegmentFacts,
+    SegmentState,
+    StreamFacts,
+    TrackFacts,
+)
+from aircheck.service.pages import Page
+from aircheck.service.recordings import RecordingDetail
+from aircheck.service.streams import StreamStatus
+
+T = TypeVar("T")
+Item = TypeVar("Item", bound=BaseModel)
+
+RECORDS_PATH = "/client/records"
+
+
+def rfc3339(ns: int) -> str:
+    """Nanoseconds since the epoch as `2026-11-21T05:40:00.123Z`."""
+    seconds, rest_ns = divmod(ns, 1_000_000_000)
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest_ns // 1_000_000:03d}Z"
+
+
+def nanoseconds(moment: datetime) -> int:
+    """A time with its offset as nanoseconds since the epoch, to the microsecond."""
+    since_epoch = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since_epoch.days * 86_400 + since_epoch.seconds) * 1_000_000_000 + since_epoch.microseconds * 1000
+
+
+def _optional_time(ns: int | None) -> str | None:
+    return None if ns is None else rfc3339(ns)
+
+
+class PageModel(BaseModel, Generic[Item]):
+    """A part of a long list. Ask again with `cursor=next_cursor` for what follows; null at the end."""
+
+    items: list[Item]
+    next_cursor: str | None = None
+
+
+def page_model(page: Page[T], translate: Callable[[T], Item]) -> PageModel[Item]:
+    return PageModel(items=[translate(item) for item in page.items], next_cursor=page.next_cursor)
+
+
+class TrackModel(BaseModel):
+    id: int
+    kind: str = Field(examples=["video"])
+    codec: str = Field(examples=["h264"])
+    timescale: int = Field(description="Ticks per second of the track's clock.")
+    width: int | None = None
+    height: int | None = None
+    sample_rate_hz: int | None = None
+    channels: int | None = None
+    packets: int
+    size_bytes: int
+    duration_ms: int
+
+    @classmethod
+    def of(cls, track: TrackFacts) -> TrackModel:
+        return cls(
+            id=track.id,
+            kind=track.kind,
+            codec=track.codec,
+            timescale=track.timescale,
+            width=track.width or None,
+            height=track.height or None,
+            sample_rate_hz=track.sample_rate or None,
+            channels=track.channels or None,
+            packets=track.packets,
+            size_bytes=track.size_bytes,
+            duration_ms=track.duration_ms,
+        )
+
+
+class StreamModel(BaseModel):
+    """A live stream: one publication of a name."""
+
+    id: str = Field(description="The media session: a new one with each publication.")
+    name: str
+    app: str = Field(description="The application that the publisher named; empty if its protocol has none.")
+    session_id: str = Field(description="The publisher's connection; on every line of the log about it.")
+    protocol: str = Field(examples=["rtmp"])
+    remote_address: str
+    login: str
+    client: str = Field(description="What the publisher says it is.")
+    published_time_utc: str
+    uptime_ms: int
+    tracks: list[TrackModel]
+    packets: int
+    size_bytes: int
+    bitrate_bps: int
+    gaps: int
+    dropped_packets: int
+    subscribers: int = Field(description="Recordings and viewers that take this stream.")
+
+    @classmethod
+    def of(cls, stream: StreamStatus, uptime_ms: int) -> StreamModel:
+        facts: StreamFacts = stream.facts
+        return cls(
+            id=facts.id,
+            name=facts.name,
+            app=facts.app,
+            session_id=facts.session_id,
+            protocol=facts.protocol,
+            remote_address=facts.remote_address,
+            login=facts.login,
+            client=facts.client,
+            published_time_utc=rfc3339(facts.published_ns),
+            uptime_ms=uptime_ms,
+            tracks=[TrackModel.of(track) for track in facts.tracks],
+            packets=stream.packets,
+            size_bytes=stream.size_bytes,
+            bitrate_bps=stream.bitrate_bps,
+            gaps=stream.gaps,
+            dropped_packets=stream.dropped_packets,
+            subscribers=stream.subscribers,
+        )
+
+
+class StreamList(BaseModel):
+    items: list[StreamModel]
+
+
+class GapModel(BaseModel):
+    """Media that is missing, and why."""
+
+    start_ms: int = Field(description="On the stream's own timeline.")
+    duration_ms: int
+    reason: GapReason
+    dropped_packets: int
+    dropped_bytes: int
+    time_utc: str | None = None
+
+    @classmethod
+    def of(cls, gap: GapFacts) -> GapModel:
+        return cls(
+            start_ms=gap.start_ms,
+            duration_ms=gap.duration_ms,
+            reason=gap.reason,
+            dropped_packets=gap.dropped_packets,
+            dropped_bytes=gap.dropped_bytes,
+            time_utc=_optional_time(gap.at_ns or None),
+        )
+
+
+class SegmentModel(BaseModel):
+    """One file of a recording. Its links work from the first second on, while the file still grows."""
+
+    id: str
+    index: int
+    state: SegmentState
+    container: str
+    file_name: str
+    play_url: str
+    download_url: str
+    start_time_utc: str
+    end_time_utc: str | None
+    start_media_time_ms: int = Field(description="The stream's media time at the first packet.")
+    duration_ms: int
+    size_bytes: int
+    is_recovered: bool = Field(description="Made whole after a crash.")
+    error: str
+    tracks: list[TrackModel]
+    gaps: list[GapModel]
+
+    @classmethod
+    def of(cls, segment: SegmentFacts) -> SegmentModel:
+        url = record_url(segment.file_name)
+        return cls(
+            id=segment.id,
+            index=segment.index,
+            state=segment.state,
+            container=segment.container,
+            file_name=segment.file_name,
+            play_url=url,
+            download_url=f"{url}?download=1",
+            start_time_utc=rfc3339(segment.start_ns),
+            end_time_utc=_optional_time(segment.end_ns),
+            start_media_time_ms=segment.start_pts_ms,
+            duration_ms=segment.duration_ms,
+            size_bytes=segment.size_bytes,
+            is_recovered=segment.is_recovered,
+            error=segment.error,
+            tracks=[TrackModel.of(track) for track in segment.tracks],
+            gaps=[GapModel.of(gap) for gap in segment.gaps],
+        )
+
+
+class RecordingModel(BaseModel):
+    """A recording from start to stop. Its files are in `GET /api/v1/recordings/{id}`."""
+
+    id: str
+    stream_name: str
+    app: str
+    media_session_id: str
+    session_id: str
+    login: str
+    requested_by: str = Field(description="Who asked for it: settings, publisher, a call of an API …")
+    container: str
+    state: RecordingState
+    start_time_utc: str
+    end_time_utc: str | None
+    end_reason: EndReason | None
+    error: str
+    segment_count: int
+    size_bytes: int
+    duration_ms: int
+    gap_count: int
+    dropped_packets: int
+
+    @classmethod
+    def of(cls, recording: RecordingFacts) -> RecordingModel:
+        return cls(**_recording_fields(recording))
+
+
+class RecordingDetailModel(RecordingModel):
+    """A recording with its files in order."""
+
+    segments: list[SegmentModel]
+
+    @classmethod
+    def of_detail(cls, detail: RecordingDetail) -> RecordingDetailModel:
+        segments = [SegmentModel.of(segment) for segment in detail.segments]
+        return cls(**_recording_fields(detail.facts), segments=segments)
+
+
+def _recording_fields(recording: RecordingFacts) -> dict[str, Any]:
+    return {
+        "id": recording.id,
+        "stream_name": recording.stream_name,
+        "app": recording.app,
+        "media_session_id": recording.media_session_id,
+        "session_id": recording.session_id,
+        "login": recording.login,
+        "requested_by": recording.requested_by,
+        "container": recording.container,
+        "state": recording.state,
+        "start_time_utc": rfc3339(recording.start_ns),
+        "end_time_utc": _optional_time(recording.end_ns),
+        "end_reason": recording.end_reason,
+        "error": recording.error,
+        "segment_count": recording.segment_count,
+        "size_bytes": recording.size_bytes,
+        "duration_ms": recording.duration_ms,
+        "gap_count": recording.gaps,
+        "dropped_packets": recording.dropped_packets,
+    }
+
+
+class EventModel(BaseModel):
+    id: int
+    kind: EventKind
+    time_utc: str
+    stream_name: str
+    media_session_id: str
+    recording_id: str
+    segment_id: str
+    facts: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, event: Event) -> EventModel:
+        return cls(
+            id=event.id,
+            kind=event.kind,
+            time_utc=rfc3339(event.at_ns),
+            stream_name=event.stream_name,
+            media_session_id=event.media_session_id,
+            recording_id=event.recording_id,
+            segment_id=event.segment_id,
+            facts=event.facts,
+        )
+
+
+class VolumeModel(BaseModel):
+    """A disk that recordings go to."""
+
+    path: str
+    size_bytes: int
+    free_bytes: int
+    is_failing: bool
+    last_error: str
+
+
+class HealthModel(BaseModel):
+    status: str = Field(description="`ok`, or `failing` when a volume is.", examples=["ok"])
+    version: str
+    uptime_ms: int
+    streams: int
+    active_recordings: int
+    volumes: list[VolumeModel]
+
+
+def record_url(file_name: str) -> str:
+    """The path of a recorded file on this server."""
+    return f"{RECORDS_PATH}/{quote(file_name)}"

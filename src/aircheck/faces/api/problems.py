@@ -1,0 +1,166 @@
+"""One shape for every error: problem details (RFC 9457), with a remedy.
+
+Whatever goes wrong, the body is `{type, title, status, detail, remedy}` as `application/problem+json`. An
+unexpected exception is logged once with its request, counted, and answered with a reference to that log line
+and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from http import HTTPStatus
+from secrets import token_hex
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from aircheck.errors import AircheckError
+from aircheck.service.errors import InvalidRequest, NotFound, NotYetPlayable
+
+_log = logging.getLogger(__name__)
+
+_STATUS_OF: dict[type[AircheckError], HTTPStatus] = {
+    NotFound: HTTPStatus.NOT_FOUND,
+    NotYetPlayable: HTTPStatus.SERVICE_UNAVAILABLE,
+    InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
+}
+_REMEDIES = {
+    404: "GET /openapi.json or /docs lists the paths that exist",
+    405: "the Allow header names the methods of this path",
+    422: "correct the named fields and send the request again",
+}
+
+
+class FieldError(BaseModel):
+    """One argument that was not understood."""
+
+    field: str = Field(description="Where it is, such as `query.limit`.")
+    detail: str
+
+
+class Problem(BaseModel):
+    """What went wrong and what to do about it (RFC 9457)."""
+
+    type: str = Field(description="`urn:aircheck:problem:` and the kind of problem.")
+    title: str = Field(description="The HTTP status in words.")
+    status: int
+    detail: str = Field(description="What went wrong this time.")
+    remedy: str = Field("", description="What a person can do about it.")
+    errors: list[FieldError] | None = Field(None, description="With 422: each argument that is wrong.")
+
+
+class ProblemResponse(JSONResponse):
+    media_type = "application/problem+json"
+
+    def __init__(self, problem: Problem, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(
+            problem.model_dump(exclude_none=True),
+            status_code=problem.status,
+            headers={**(headers or {}), "cache-control": "no-store"},
+        )
+
+
+def make_problem(
+    status: int, detail: str, remedy: str = "", *, kind: str = "", errors: list[FieldError] | None = None
+) -> Problem:
+    title = HTTPStatus(status).phrase
+    return Problem(
+        type=f"urn:aircheck:problem:{kind or title.lower().replace(' ', '-')}",
+        title=title,
+        status=status,
+        detail=detail,
+        remedy=remedy,
+        errors=errors,
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Have every error that a route can raise answered as a problem."""
+    app.add_exception_handler(AircheckError, _on_refusal)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+
+
+async def _on_refusal(request: Request, error: Exception) -> ProblemResponse:
+    """Something that we refuse on purpose; an error that no status is known for is unexpected after all."""
+    assert isinstance(error, AircheckError)
+    status = next((status for kind, status in _STATUS_OF.items() if isinstance(error, kind)), None)
+    if status is None:
+        raise error
+    headers = {"retry-after": "1"} if status is HTTPStatus.SERVICE_UNAVAILABLE else None
+    return ProblemResponse(make_problem(status, error.message, error.remedy), headers)
+
+
+async def _on_http_error(request: Request, error: Exception) -> ProblemResponse:
+    assert isinstance(error, HTTPException)
+    details = {
+        404: f"there is nothing at {request.url.path}",
+        405: f"{request.url.path} has no {request.method}",
+    }
+    detail = details.get(error.status_code, error.detail)
+    problem = make_problem(error.status_code, detail, _REMEDIES.get(error.status_code, ""))
+    return ProblemResponse(problem, error.headers)
+
+
+async def _on_invalid(request: Request, error: Exception) -> ProblemResponse:
+    assert isinstance(error, RequestValidationError)
+    errors = [
+        FieldError(field=".".join(map(str, item["loc"])), detail=str(item["msg"])) for item in error.errors()
+    ]
+    fields = ", ".join(item.field for item in errors)
+    return ProblemResponse(make_problem(422, f"not understood: {fields}", _REMEDIES[422], errors=errors))
+
+
+class Boundary:
+    """The outermost layer: counts answers by status, and lets no exception out.
+
+    Pure ASGI, because a layer of Starlette's `BaseHTTPMiddleware` would copy every chunk of every download.
+    """
+
+    def __init__(self, app: ASGIApp, responses: Counter[int], errors: Counter[str]) -> None:
+        self._app = app
+        self._responses = responses
+        self._errors = errors
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        is_started = False
+
+        async def send_counted(message: Message) -> None:
+            nonlocal is_started
+            if message["type"] == "http.response.start":
+                is_started = True
+                self._responses[message["status"]] += 1
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_counted)
+        except Exception as error:
+            reference = token_hex(6)
+            self._errors["http"] += 1
+            _log.exception(
+                "unexpected error reference=%s request=%s %s error=%s",
+                reference,
+                scope["method"],
+                scope["path"],
+                type(error).__name__,
+            )
+            if not is_started:
+                await _internal_error(reference)(scope, receive, send_counted)
+
+
+def _internal_error(reference: str) -> ProblemResponse:
+    problem = make_problem(
+        500,
+        f"something unexpected happened; the log has it under the reference {reference}",
+        "look up the reference in the server's log, and report it if it is not your disk or network",
+    )
+    return ProblemResponse(problem)

@@ -1,0 +1,125 @@
+"""The HTTP listener: uvicorn on the loop that is already running, one instance per address."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from aircheck.errors import AircheckError
+
+GRACE_S = 3
+"""How long `stop` lets running downloads go on before it cuts them off."""
+STUBBORN_S = 2
+"""How much longer uvicorn waits for requests that do not notice that their client was cut off."""
+VANISHED_PEER_S = 60
+"""After this long without a sign of life of the peer's kernel, a connection is given up."""
+
+_log = logging.getLogger(__name__)
+
+
+class ListenError(AircheckError):
+    """An address cannot be listened on."""
+
+
+class _Server(uvicorn.Server):
+    """uvicorn as a guest: the host handles signals, and nobody is woken ten times a second."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.is_ready = asyncio.Event()
+        self._leave = asyncio.Event()
+
+    def ask_to_leave(self) -> None:
+        self.should_exit = True
+        self._leave.set()
+
+    def abort_connections(self) -> None:
+        """Requests that are under way see their client leave, which they know how to end from."""
+        connections = list(self.server_state.connections)
+        _log.info("http cutting off connections=%d", len(connections))
+        for connection in connections:
+            connection.transport.abort()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def main_loop(self) -> None:
+        self.is_ready.set()
+        # `on_tick(0)` renews the Date header, which has a resolution of one second.
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._leave.wait(), 1.0)
+
+
+class HttpServer:
+    """Serves one ASGI application on one address, from `start` to `stop`."""
+
+    def __init__(self, app: ASGIApp, *, max_connections: int | None = None, grace_s: int = GRACE_S) -> None:
+        self._app = app
+        self._max_connections = max_connections
+        self._grace_s = grace_s
+        self._server: _Server | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.port = 0
+        """The port that is bound; of use after `start` with port 0."""
+
+    @property
+    def connections(self) -> int:
+        return len(self._server.server_state.connections) if self._server else 0
+
+    async def start(self, host: str, port: int) -> None:
+        """Listen and serve; returns when connections are accepted. Raises `ListenError`."""
+        listener = _listen(host, port)
+        self.port = listener.getsockname()[1]
+        self._server = _Server(self._config())
+        self._task = asyncio.create_task(self._server.serve([listener]), name=f"http {host}:{self.port}")
+        await self._server.is_ready.wait()
+        _log.info("http listening host=%s port=%d", host, self.port)
+
+    async def stop(self) -> None:
+        """Take no more connections; answers under way may finish for `grace_s`, then they are cut off."""
+        if self._server is None or self._task is None:
+            return
+        self._server.ask_to_leave()
+        done, _ = await asyncio.wait({self._task}, timeout=self._grace_s)
+        if not done:
+            self._server.abort_connections()
+        await self._task
+        _log.info("http stopped port=%d", self.port)
+
+    def _config(self) -> uvicorn.Config:
+        return uvicorn.Config(
+            self._app,
+            lifespan="off",
+            log_config=None,
+            access_log=logging.getLogger("uvicorn.access").isEnabledFor(logging.DEBUG),
+            server_header=False,
+            limit_concurrency=self._max_connections,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=self._grace_s + STUBBORN_S,
+        )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        listener = socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=1024
+        )
+    except OSError as error:
+        raise ListenError(
+            f"cannot listen for HTTP on {host}:{port}: {error.strerror or error}",
+            remedy="stop the program that has this port, or choose another one in the settings",
+        ) from error
+    # Accepted connections inherit these: a client that lost its network does not hold a file open for hours.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, VANISHED_PEER_S * 1000)
+    listener.setblocking(False)
+    return listener

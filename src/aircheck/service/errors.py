@@ -1,0 +1,28 @@
+"""What a use case refuses, in words that every face can translate.
+
+AircheckError
+└── ServiceError
+    ├── NotFound            no such stream, recording or file
+    ├── NotYetPlayable      a file that has not got its first fragment
+    └── InvalidRequest      an argument that cannot be meant
+"""
+
+from __future__ import annotations
+
+from aircheck.errors import AircheckError
+
+
+class ServiceError(AircheckError):
+    pass
+
+
+class NotFound(ServiceError):
+    pass
+
+
+class NotYetPlayable(ServiceError):
+    pass
+
+
+class InvalidRequest(ServiceError):
+    pass

@@ -1,0 +1,87 @@
+"""Health: is this node well, and if not, which disk is it?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from aircheck.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeStatus:
+    """A disk that recordings go to. `last_error` stays when the disk has recovered; `is_failing` does not."""
+
+    path: str
+    size_bytes: int = 0
+    free_bytes: int = 0
+    is_failing: bool = False
+    last_error: str = ""
+    queued_bytes: int = 0
+    write_errors: int = 0
+    sync_errors: int = 0
+    write_latency_s: float = 0.0
+    max_write_latency_s: float = 0.0
+    since_sync_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """Totals of this process since it was started. The mappings are by protocol, by reason and by kind."""
+
+    connections: Mapping[str, int] = field(default_factory=dict)
+    refused: Mapping[str, int] = field(default_factory=dict)
+    errors: Mapping[str, int] = field(default_factory=dict)
+    loop_lag_s: float = 0.0
+    max_loop_lag_s: float = 0.0
+
+
+class LiveNode(Protocol):
+    """What the health service asks of the app. `volumes` is called in a thread: a dead mount blocks."""
+
+    def status(self) -> NodeStatus: ...
+
+    def volumes(self) -> Sequence[VolumeStatus]: ...
+
+
+class HealthService:
+    """Asks the disks in a thread, one question at a time: a silent disk costs one thread, once."""
+
+    def __init__(self, live: LiveNode, clock: Clock, *, patience_s: float = 2.0) -> None:
+        self._live = live
+        self._clock = clock
+        self._patience_s = patience_s
+        self._started_s = clock.monotonic_s()
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="volume-check")
+        self._question: Future[Sequence[VolumeStatus]] | None = None
+        self._known: tuple[VolumeStatus, ...] = ()
+
+    @property
+    def uptime_s(self) -> float:
+        return self._clock.monotonic_s() - self._started_s
+
+    def node(self) -> NodeStatus:
+        return self._live.status()
+
+    async def volumes(self) -> tuple[VolumeStatus, ...]:
+        """The disks as they are now, or as they were and failing if they do not answer in time."""
+        question = self._question
+        if question is None or question.done():
+            question = self._question = self._pool.submit(self._live.volumes)
+        await asyncio.wait({asyncio.wrap_future(question)}, timeout=self._patience_s)
+        if not question.done():
+            return self._all_failing("the volume does not answer")
+        if error := question.exception():
+            return self._all_failing(f"{type(error).__name__}: {error}")
+        self._known = tuple(question.result())
+        return self._known
+
+    def stop(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _all_failing(self, reason: str) -> tuple[VolumeStatus, ...]:
+        known = self._known or (VolumeStatus(path=""),)
+        return tuple(replace(volume, is_failing=True, last_error=reason) for volume in known)

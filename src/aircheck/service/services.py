@@ -1,0 +1,22 @@
+"""The services together, as `app` builds them and hands them to every face."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aircheck.clock import Clock
+from aircheck.service.downloads import DownloadService
+from aircheck.service.events import EventService
+from aircheck.service.health import HealthService
+from aircheck.service.recordings import RecordingService
+from aircheck.service.streams import StreamService
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    streams: StreamService
+    recordings: RecordingService
+    downloads: DownloadService
+    events: EventService
+    health: HealthService
+    clock: Clock
