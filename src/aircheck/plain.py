@@ -27,7 +27,7 @@ def to_plain(facts: Any) -> dict[str, Any]:
     # mypy does not know that classes are hashable (here and below).
     defaults = _defaults(type(facts))  # type: ignore[arg-type]
     values = ((name, getattr(facts, name), default) for name, default in defaults)
-    return {name: _plain(value) for name, value, default in values if value != default}
+    return {name: plain_value(value) for name, value, default in values if value != default}
 
 
 def from_plain(kind: type[Facts], plain: Any) -> Facts:
@@ -47,11 +47,12 @@ def from_plain(kind: type[Facts], plain: Any) -> Facts:
         raise PlainError(f"{kind.__name__}: {error}") from error
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
+    """Enums by value, facts by `to_plain`, tuples as lists; all else as it is."""
     if isinstance(value, StrEnum):
         return value.value
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        return [plain_value(item) for item in value]
     if is_dataclass(value):
         return to_plain(value)
     return value

@@ -1,0 +1,46 @@
+"""Backend: what differs between the databases that can hold the catalogue. All else is portable SQL."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, Protocol
+
+from sqlalchemy import Table
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from aircheck.catalog.trouble import Trouble
+
+
+class Purpose(Enum):
+    """What an engine's connections are for."""
+
+    READ = "read"
+    WRITE = "write"
+    MIGRATE = "migrate"
+
+
+class Backend(Protocol):
+    def engine(self, url: URL, purpose: Purpose, busy_timeout_s: float) -> AsyncEngine:
+        """Connections for a purpose. None waits longer than `busy_timeout_s` for another's lock.
+
+        A commit of WRITE returns when it would survive a power cut. READ sees one state of the database
+        from its first query to its end. MIGRATE may change the schema, all of it or nothing.
+        """
+        ...
+
+    def upsert(self, table: Table) -> Any:
+        """`INSERT` of whole rows; a row whose `id` is there already is replaced."""
+        ...
+
+    async def lock_events(self, connection: AsyncConnection) -> None:
+        """From now to the end of the transaction, nobody else adds events: ids become visible in order."""
+        ...
+
+    async def lock_schema(self, connection: AsyncConnection) -> None:
+        """From now to the end of the transaction, nobody else migrates."""
+        ...
+
+    def trouble(self, error: BaseException) -> Trouble:
+        """What an error of the driver means."""
+        ...

@@ -1,0 +1,1 @@
+"""Alembic revisions of the catalogue; run by `aircheck.catalog.migrate`."""
