@@ -64,7 +64,7 @@ class Span:
 
 
 def parse_header(data: bytes, offset: int = 0) -> tuple[int, bytes, int] | None:
-    """Size, kind and header length of the box at `offset`; None when torn or impossible. Size 0: to the end."""
+    """Size (0: to the end), kind and header length of the box at `offset`; None when torn or impossible."""
     if len(data) - offset < 8:
         return None
     size, kind = HEADER.unpack_from(data, offset)

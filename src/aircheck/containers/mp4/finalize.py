@@ -1,9 +1,9 @@
 """Making a fragmented file a progressive one, in place and in steps that may each be the last.
 
-The header goes into the reserve, invisible inside its `free` box; then one write of 8 bytes shrinks that box and
-commits. A reserve that is too small is grown by INSERT_RANGE, else the file is cloned or copied behind a larger
-one, else (no space at all) it stays as it is: fragmented, and playing. After every single step the file is
-valid, and `recovery` brings it to its end.
+The header goes into the reserve, invisible inside its `free` box; then one write of 8 bytes shrinks that box
+and commits. A reserve that is too small is grown by INSERT_RANGE, else the file is cloned or copied behind a
+larger one, else (no space at all) it stays as it is: fragmented, and playing. After every single step the
+file is valid, and `recovery` brings it to its end.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class Method(StrEnum):
 class Target:
     """The file to finalize: its header area and where its last fragment ends. Both move when it grows.
 
-    `on_move` is called before every step that moves media bytes, with 0, and after it with the size of the move.
+    `on_move` is called before every step that moves media bytes, with 0, and after it with the size of the
+    move.
     """
 
     path: Path
@@ -71,7 +72,7 @@ def temporary_path(path: Path) -> Path:
 
 
 def finalize(target: Target, movie: Movie, *, sync: bool) -> Method:
-    """Commit. Raises OSError when the disk fails for another reason than space; the file stays recoverable."""
+    """Raises OSError when the disk fails for another reason than space; the file stays recoverable."""
     header = compose_header(movie, target.area, target.end)
     if header.size == target.area:
         _commit(target.disk, header, sync)
@@ -105,8 +106,8 @@ def _insert(target: Target, size: int, sync: bool) -> bool:
         disk.drop_cache()
     while target.area < size:
         step = growth_step(target.area)
-        # This header comes to stand right behind the reserve when the range is inserted before it: the file is a
-        # chain of whole boxes before and after the shift.
+        # This header comes to stand right behind the reserve when the range is inserted before it: the file
+        # is a chain of whole boxes before and after the shift.
         disk.write(free_header(step), BLOCK)
         if sync:
             disk.sync()

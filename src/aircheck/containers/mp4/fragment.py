@@ -48,8 +48,8 @@ class TrackQueue:
     def take(self, origin_ticks: int, end_dts: int | None = None) -> tuple[Run, list[Payload]]:
         """All pending packets (at least one) as a run, and their payloads.
 
-        `end_dts` is where the last one ends, when that is known; else it is taken to be as short as the shortest
-        before it, and the next run corrects it.
+        `end_dts` is where the last one ends, when that is known; else it is taken to be as short as the
+        shortest before it, and the next run corrects it.
         """
         packets, self.pending = self.pending, []
         dts = [packet.dts for packet in packets]

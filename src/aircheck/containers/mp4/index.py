@@ -1,7 +1,7 @@
 """The sample index: what is known of every sample on disk, 8 to 16 bytes each.
 
-The writer fills it fragment by fragment, the scanner from a file; the final `moov`, the view of a growing file
-and clips are made from it. Arrays are only ever appended to, by C-speed extends.
+The writer fills it fragment by fragment, the scanner from a file; the final `moov`, the view of a growing
+file and clips are made from it. Arrays are only ever appended to, by C-speed extends.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ class TrackHeader:
 class Run:
     """One track's samples of one fragment: a `trun`, and a chunk of the final file.
 
-    `deltas` are the dts differences between these samples (one fewer than samples), `last_duration` that of the
-    last one as far as it is known. `composition` is pts - dts, None when it is 0 throughout. `sync` holds the
-    positions of the key frames within the run (video only).
+    `deltas` are the dts differences between these samples (one fewer than samples), `last_duration` that of
+    the last one as far as it is known. `composition` is pts - dts, None when it is 0 throughout. `sync`
+    holds the positions of the key frames within the run (video only).
     """
 
     first_dts: int

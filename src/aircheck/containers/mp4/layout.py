@@ -35,7 +35,7 @@ def free_header(size: int) -> bytes:
 
 
 def header_area(reserve_bytes: int) -> int:
-    """Size of the header area: a whole number of blocks, at least two, at most what a 32-bit `free` can span."""
+    """Size of the header area: whole blocks, at least two, at most what a 32-bit `free` box can span."""
     return min(max(2 * BLOCK, align(FREE_OFFSET + 8 + reserve_bytes)), U32_MAX // BLOCK * BLOCK)
 
 
@@ -61,7 +61,7 @@ def padded_init(moov: bytes, area: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The header area of a finished file: ftyp, free[8], moov, free, and the mdat that covers all the rest."""
+    """The header area of a finished file: ftyp, free[8], moov, free, and an mdat that covers the rest."""
 
     moov: bytes
     size: int
@@ -109,9 +109,9 @@ class VirtualFile:
     """A growing file as the progressive file it will be: `header`, then path[start:end].
 
     Byte n of the virtual file is header[n], or from len(header) on byte start + n - len(header) of `path`.
-    Offsets never change while the file grows nor when it is finalized, as long as `layout_tag` stays the same.
-    `epoch` is the writer's at that moment: when the writer's has changed, `start` may no longer hold (see
-    `Mp4Writer.epoch`).
+    Offsets never change while the file grows nor when it is finalized, as long as `layout_tag` stays the
+    same. `epoch` is the writer's at that moment: when the writer's has changed, `start` may no longer hold
+    (see `Mp4Writer.epoch`).
     """
 
     header: bytes

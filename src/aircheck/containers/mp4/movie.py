@@ -16,9 +16,10 @@ from aircheck.containers.mp4.timeline import Edit, edit_of, movie_timescale, tic
 from aircheck.media.track import Codec
 
 NOTE_UUID = bytes.fromhex("e623ba4a1b8b52dea8eca79e1e4fe225")
-"""Marks a file as ours. The box holds version (32 bits), `origin_s` (64), then the caller's note."""
+"""Marks a file as ours. The box holds the fields below, then the caller's note."""
 
-NOTE_FIELDS = struct.Struct(">Iq")
+NOTE_FIELDS = struct.Struct(">Iqq")
+"""Version; `origin_s` and `start_us` of MovieFacts."""
 
 SYNC_SAMPLE = 0x02000000
 OTHER_SAMPLE = 0x01010000
@@ -29,16 +30,22 @@ _UNDETERMINED = 0x55C4
 """Language "und", three letters of five bits."""
 _OPUS_PREROLL = 3840
 """Ticks of 48 kHz (80 ms) that an Opus decoder needs to converge (RFC 7845 4.6)."""
-_FIRST_RATE = 0x10000
+_RESTLESS_SAMPLE = 4096
+_RESTLESS_SHARE = 0.75
+_NORMAL_RATE = 0x10000
 
 
 @dataclass(frozen=True, slots=True)
 class MovieFacts:
-    """What a `moov` says apart from its tracks. `origin_s` is where tfdt 0 lies on the stream's timeline."""
+    """What a `moov` says apart from its tracks.
+
+    `origin_s` is where tfdt 0 lies on the stream's timeline, `start_us` where the file's time 0 does.
+    """
 
     creation_ns: int
     note: bytes
     origin_s: int = 0
+    start_us: int = 0
 
 
 def init_moov(tracks: Sequence[TrackIndex], facts: MovieFacts) -> bytes:
@@ -62,29 +69,29 @@ def init_moov(tracks: Sequence[TrackIndex], facts: MovieFacts) -> bytes:
         traks.append(_trak(header, facts, _is_first_of_kind(track, tracks), 0, 0, edits, tables))
     mvex = box(b"mvex", *(_trex(track.header) for track in tracks))
     scale = movie_timescale([track.header.timescale for track in tracks])
-    return box(b"moov", _mvhd(facts, scale, 0, tracks), *traks, mvex, _note(facts))
+    return box(b"moov", _mvhd(facts, scale, 0, tracks), *traks, mvex, _note(facts, zero_s))
 
 
 class Movie:
-    """The `moov` of a finished file. Everything but the chunk offsets is made once; they depend on the shift."""
+    """The `moov` of a finished file. All but the chunk offsets, which depend on the shift, is made once."""
 
     def __init__(self, tracks: Sequence[TrackIndex], facts: MovieFacts) -> None:
         self.tracks = [track for track in tracks if track.samples] or list(tracks)
         self._facts = facts
         self._scale = movie_timescale([track.header.timescale for track in self.tracks])
-        zero_s = zero_time_s(self.tracks)
-        self._edits = [self._edit(track, zero_s) for track in self.tracks]
+        self._zero_s = zero_time_s(self.tracks)
+        self._edits = [self._edit(track) for track in self.tracks]
         self._tables = [_sample_tables(track) for track in self.tracks]
 
-    def _edit(self, track: TrackIndex, zero_s: Fraction) -> Edit:
-        return edit_of(track, zero_s, self._scale) if track.samples else Edit(0, 0, 0)
+    def _edit(self, track: TrackIndex) -> Edit:
+        return edit_of(track, self._zero_s, self._scale) if track.samples else Edit(0, 0, 0)
 
     def serialize(self, shift: int = 0) -> bytes:
         """The box, with every chunk `shift` bytes behind where the index has it."""
         traks = [self._trak(position, shift) for position in range(len(self.tracks))]
         duration = max((edit.end for edit in self._edits), default=0)
         mvhd = _mvhd(self._facts, self._scale, duration, self.tracks)
-        return box(b"moov", mvhd, *traks, _note(self._facts))
+        return box(b"moov", mvhd, *traks, _note(self._facts, self._zero_s))
 
     def _trak(self, position: int, shift: int) -> bytes:
         track, edit = self.tracks[position], self._edits[position]
@@ -171,8 +178,9 @@ def _trex(header: TrackHeader) -> bytes:
     return full_box(b"trex", 0, 0, struct.pack(">5I", header.number, 1, 0, 0, flags))
 
 
-def _note(facts: MovieFacts) -> bytes:
-    return box(b"uuid", NOTE_UUID, NOTE_FIELDS.pack(0, facts.origin_s), facts.note)
+def _note(facts: MovieFacts, zero_s: Fraction) -> bytes:
+    fields = NOTE_FIELDS.pack(0, facts.origin_s, round(zero_s * 1_000_000))
+    return box(b"uuid", NOTE_UUID, fields, facts.note)
 
 
 def _edts(edit: Edit) -> bytes:
@@ -180,7 +188,7 @@ def _edts(edit: Edit) -> bytes:
     entries.append((edit.duration, edit.media_time))
     is_long = max(edit.empty, edit.duration) > U32_MAX or edit.media_time > U32_MAX >> 1
     entry = struct.Struct(">QqI" if is_long else ">IiI")
-    rows = [entry.pack(duration, media_time, _FIRST_RATE) for duration, media_time in entries]
+    rows = [entry.pack(duration, media_time, _NORMAL_RATE) for duration, media_time in entries]
     elst = full_box(b"elst", int(is_long), 0, struct.pack(">I", len(rows)), *rows)
     return box(b"edts", elst)
 
@@ -197,8 +205,17 @@ def run_lengths(values: array[int]) -> tuple[array[int], array[int]]:
     return starts, array("I", map(values.__getitem__, starts))
 
 
+def _is_restless(values: array[int]) -> bool:
+    """Whether nearly every value differs from the one before: finding runs would cost time and save nothing."""
+    sample = values[:_RESTLESS_SAMPLE]
+    return len(run_lengths(sample)[0]) > _RESTLESS_SHARE * len(sample)
+
+
 def _counted(kind: bytes, values: array[int]) -> bytes:
     """A table of (count, value): stts and ctts."""
+    if _is_restless(values):
+        ones = array("I", [1]) * len(values)
+        return table(kind, 0, len(values), big_endian(interleave((ones, values))))
     starts, runs = run_lengths(values)
     counts = array("I", map(sub, [*starts[1:], len(values)], starts))
     return table(kind, 0, len(runs), big_endian(interleave((counts, runs))))

@@ -1,8 +1,8 @@
 """Sample entries: what `stsd` tells a decoder (the box of each codec's own specification).
 
-A `Track` already carries the decoder configuration as MP4 stores it, so that an entry is a fixed header and
-one configuration box. libavformat writes the same bytes where it can (a test compares them); it cannot for VP9
-and AC-3 without having seen a packet.
+A `Track` already carries the decoder configuration as MP4 stores it, so that an entry is a fixed header
+and one configuration box. libavformat writes the same bytes where it can (a test compares them); for VP9 and
+AC-3 it would have to see a packet first.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class EntryFacts:
 
 
 def sample_entry(track: Track) -> bytes:
-    """The track's sample entry box. Raises ContainerError for a codec or configuration that MP4 cannot hold."""
+    """The track's sample entry box. Raises ContainerError for what MP4 cannot hold."""
     if track.codec not in SUPPORTED_CODECS:
         raise ContainerError(
             f"MP4 cannot hold {track.codec} (track {track.id})",
@@ -129,7 +129,7 @@ _AC3_RATES = {48000: 0, 44100: 1, 32000: 2}
 
 
 def _dac3(track: Track) -> bytes:
-    """AC3SpecificBox (ETSI TS 102 366, F.4) from what the track tells; decoders read the frames themselves."""
+    """AC3SpecificBox (ETSI TS 102 366, F.4) from what the track tells; decoders look into the frames."""
     fscod = _AC3_RATES.get(track.sample_rate, 0)
     acmod, has_lfe, bsid, bit_rate_code = _AC3_MODES.get(track.channels, 2), track.channels == 6, 8, 15
     bits = fscod << 22 | bsid << 17 | acmod << 11 | has_lfe << 10 | bit_rate_code << 5

@@ -1,4 +1,4 @@
-"""Mp4Writer: packets to a fragmented MP4 that survives anything, and from that to a progressive one at once."""
+"""Mp4Writer: packets to a fragmented MP4 that survives anything, and at once to a progressive one."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class WriteError(ContainerError):
     """The disk refused a fragment: `dropped_packets` of `dropped_bytes` are lost, all before them is safe.
 
     The file was cut back to its last whole fragment. The writer goes on working: it may be written to again
-    (after a key frame, please), and finished and finalized in space it already has. `__cause__` is the OSError,
-    `errno` its number.
+    (after a key frame, please), and finished and finalized in space it already has. `__cause__` is the
+    OSError, `errno` its number.
     """
 
     def __init__(self, cause: OSError, dropped_packets: int, dropped_bytes: int) -> None:
         super().__init__(
-            f"a fragment of {dropped_packets} packets ({dropped_bytes} bytes) cannot be written: {cause.strerror}",
+            f"{dropped_packets} packets ({dropped_bytes} bytes) cannot be written: {cause.strerror}",
             remedy="free space on the recordings' disk, or look at its health",
         )
         self.errno = cause.errno
@@ -66,8 +66,8 @@ class Finalized:
 class Mp4Writer:
     """Writes one MP4 file.
 
-    One thread at a time calls the writer. `view`, `track_facts` and the properties may be called by any thread
-    at any time: a short lock guards the index, and is never held during I/O.
+    One thread at a time calls the writer. `view`, `track_facts` and the properties may be called by any
+    thread at any time: a short lock guards the index, and is never held during I/O.
     """
 
     extension = "mp4"
@@ -85,9 +85,9 @@ class Mp4Writer:
     ) -> None:
         """Create `path` with an init segment for `tracks`.
 
-        `note` is kept in the file for whoever recovers it (see `read_note`). `reserve_bytes` is the space for the
-        final `moov`, allocated at once: about 1 KB per second. Raises FileExistsError, any other OSError, or
-        ContainerError for tracks that MP4 cannot hold; then there is no file.
+        `note` is kept in the file for whoever recovers it (see `read_note`). `reserve_bytes` is the space
+        for the final `moov`, allocated at once: about 1 KB per second. Raises FileExistsError, any other
+        OSError, or ContainerError for tracks that MP4 cannot hold; then there is no file.
         """
         self.path = path
         self._queues = [TrackQueue(track) for track in tracks]
@@ -152,7 +152,7 @@ class Mp4Writer:
         for packet in packets:
             if packet.track not in known:
                 raise ContainerError(
-                    f"a packet of track {packet.track.id} ({packet.track.codec}), which this file does not have",
+                    f"this file has no track {packet.track.id} ({packet.track.codec}) of that configuration",
                     remedy="add the track, or begin a new segment when its configuration changed",
                 )
         return [[packet for packet in packets if packet.track == track] for track in known]
@@ -249,7 +249,7 @@ class Mp4Writer:
         return True
 
     def _replace_init(self, moov: bytes) -> bool:
-        """Put a new init `moov` behind the old one, then turn that into a `free` box by one write of 8 bytes."""
+        """Put a new init `moov` behind the old one; one write of 8 bytes turns that into a `free` box."""
         area_end = self._area + self._init_size
         offset = -(-(self._moov_offset + self._moov_size + 8) // 8) * 8
         rest = area_end - offset - len(moov)
@@ -343,7 +343,7 @@ class Mp4Writer:
             return tuple(index.facts() for index in self._indexes())
 
     def view(self) -> VirtualFile:
-        """The file as the progressive one it will be. Costs about 20 ms per recorded hour: call it off the loop."""
+        """The file as the progressive one it will be. About 20 ms per recorded hour: call it off the loop."""
         with self._lock:
             indexes = [index.copy() for index in self._indexes()]
             end, moved, epoch, facts = self._end, self._moved, self._epoch, self._facts

@@ -1,0 +1,276 @@
+"""Reading one of our files back: box headers and `moof`s only, never the media."""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from aircheck.containers.mp4.boxes import U32_MAX, Span, children, find, parse_header, unix_time_ns
+from aircheck.containers.mp4.disk import BLOCK, Disk
+from aircheck.containers.mp4.fragment import (
+    TFHD_BASE_IS_MOOF,
+    TRAF,
+    TRUN_COMPOSITION,
+    TRUN_DATA_OFFSET,
+    TRUN_DURATION,
+    TRUN_FLAGS,
+    TRUN_SIZE,
+)
+from aircheck.containers.mp4.index import Run, TrackHeader, TrackIndex
+from aircheck.containers.mp4.layout import FREE_OFFSET, FTYP, growth_step
+from aircheck.containers.mp4.movie import NOTE_FIELDS, NOTE_UUID, SYNC_SAMPLE, MovieFacts
+
+Progress = Callable[[int, int], None]
+"""Called now and then with the bytes looked at and the bytes there are."""
+
+_MAX_MOOV = 1 << 30
+_MAX_MOOF = 64 << 20
+_PEEK = 2048
+_PROGRESS_FRAGMENTS = 256
+_ROW_FLAGS = TRUN_DURATION | TRUN_SIZE | TRUN_FLAGS | TRUN_COMPOSITION
+
+
+class Condition(StrEnum):
+    FOREIGN = "foreign"
+    """Not ours."""
+    EMPTY = "empty"
+    """Ours, but no fragment is whole (or not even the init segment)."""
+    FRAGMENTED = "fragmented"
+    """Growing, or left by a crash."""
+    FINAL = "final"
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """Where the parts of a file are. `area` is the size of the header area, `media` where fragments begin.
+
+    `has_helper` says that a crash struck between two steps of growing the header area; `is_torn` that a final
+    file lacks its end.
+    """
+
+    condition: Condition
+    size_bytes: int
+    area: int = 0
+    media: int = 0
+    moov: bytes = b""
+    has_note: bool = False
+    has_helper: bool = False
+    is_torn: bool = False
+
+
+@dataclass(slots=True)
+class Contents:
+    """What the fragments hold: an index of all whole ones, and where the last of them ends."""
+
+    tracks: list[TrackIndex]
+    facts: MovieFacts
+    end: int
+
+    @property
+    def has_samples(self) -> bool:
+        return any(track.samples for track in self.tracks)
+
+
+def _box_at(disk: Disk, offset: int) -> tuple[int, bytes, int] | None:
+    """Size, kind and header length of the box at `offset`; None when there is none."""
+    return parse_header(disk.read(offset, 16))
+
+
+def outline(disk: Disk) -> Outline:
+    """What kind of file this is. Reads a few headers and the `moov`."""
+    size = disk.size_bytes
+    foreign = Outline(Condition.FOREIGN, size)
+    if size == 0:
+        return Outline(Condition.EMPTY, size)
+    first = _box_at(disk, FREE_OFFSET)
+    if disk.read(0, len(FTYP)) != FTYP or (first is not None and first[1] != b"free"):
+        return foreign
+    if first is None:
+        # Nothing but our ftyp, or that and zeros: a crash in the first instant.
+        return Outline(Condition.EMPTY, size) if not any(disk.read(FREE_OFFSET, 16)) else foreign
+    if first[0] == 8:
+        return _outline_final(disk, size) or foreign
+    return _outline_fragmented(disk, FREE_OFFSET + first[0], size)
+
+
+def _outline_final(disk: Disk, size: int) -> Outline | None:
+    moov_offset = FREE_OFFSET + 8
+    moov = _read_box(disk, moov_offset, b"moov", size)
+    if moov is None:
+        return None
+    offset = moov_offset + len(moov)
+    header = _box_at(disk, offset)
+    if header is not None and header[1] == b"free":
+        offset += header[0]
+        header = _box_at(disk, offset)
+    if header is None or header[1:] != (b"mdat", 16):
+        return None
+    is_torn = offset + header[0] > size
+    return Outline(Condition.FINAL, size, offset + 16, 0, moov, _has_note(moov), is_torn=is_torn)
+
+
+def _outline_fragmented(disk: Disk, area: int, size: int) -> Outline:
+    header = _box_at(disk, area)
+    has_helper = header is not None and header[1] == b"free" and header[0] == growth_step(area)
+    if has_helper:
+        area += growth_step(area)
+    return _outline_init(disk, area, size, has_helper)
+
+
+def _outline_init(disk: Disk, area: int, size: int, has_helper: bool) -> Outline:
+    """The init area: one `moov`, with `free` boxes where older ones were and newer ones may come."""
+    moov, offset = b"", area
+    while (header := _box_at(disk, offset)) is not None and header[1] in (b"free", b"moov"):
+        if header[1] == b"moov":
+            moov = _read_box(disk, offset, b"moov", size) or b""
+        offset += header[0]
+        if offset > size or not header[0]:
+            break
+    if not moov:
+        return Outline(Condition.EMPTY if area % BLOCK == 0 else Condition.FOREIGN, size)
+    return Outline(Condition.FRAGMENTED, size, area, offset, moov, _has_note(moov), has_helper)
+
+
+def reopened(disk: Disk, final: Outline) -> Outline:
+    """A final file as the fragmented one it was: its fragments are still there, inside `mdat`."""
+    return _outline_init(disk, final.area, final.size_bytes, has_helper=False)
+
+
+def _read_box(disk: Disk, offset: int, kind: bytes, size: int) -> bytes | None:
+    header = _box_at(disk, offset)
+    if header is None or header[1] != kind or not 8 < header[0] <= min(_MAX_MOOV, size - offset):
+        return None
+    return disk.read(offset, header[0])
+
+
+# --- moov ---------------------------------------------------------------------------------------------------
+
+
+def _note_span(moov: bytes) -> Span | None:
+    try:
+        for span in children(moov, 8, len(moov)):
+            if span.kind == b"uuid" and moov[span.body : span.body + 16] == NOTE_UUID:
+                return span
+    except ValueError:
+        pass
+    return None
+
+
+def _has_note(moov: bytes) -> bool:
+    span = _note_span(moov)
+    return span is not None and span.end - span.body >= 16 + NOTE_FIELDS.size
+
+
+def parse_facts(moov: bytes) -> MovieFacts:
+    """Creation time, note and origin. Raises ValueError when torn."""
+    mvhd = find(moov, 8, len(moov), b"mvhd")
+    if mvhd is None:
+        raise ValueError("no mvhd")
+    (created,) = struct.unpack_from(">Q" if moov[mvhd.body] else ">I", moov, mvhd.body + 4)
+    note = _note_span(moov)
+    if note is None:
+        return MovieFacts(unix_time_ns(created), b"")
+    _, origin_s, start_us = NOTE_FIELDS.unpack_from(moov, note.body + 16)
+    text = moov[note.body + 16 + NOTE_FIELDS.size : note.end]
+    return MovieFacts(unix_time_ns(created), text, origin_s, start_us)
+
+
+def traks(moov: bytes) -> Iterator[tuple[Span, TrackHeader]]:
+    """Each track's box and header. Raises ValueError when torn or of a codec that is not ours."""
+    for trak in children(moov, 8, len(moov)):
+        if trak.kind == b"trak":
+            yield trak, _track_header(moov, trak)
+
+
+def _track_header(moov: bytes, trak: Span) -> TrackHeader:
+    tkhd = find(moov, trak.body, trak.end, b"tkhd")
+    mdhd = find(moov, trak.body, trak.end, b"mdia", b"mdhd")
+    stsd = find(moov, trak.body, trak.end, b"mdia", b"minf", b"stbl", b"stsd")
+    if tkhd is None or mdhd is None or stsd is None:
+        raise ValueError("a track without headers")
+    (number,) = struct.unpack_from(">I", moov, tkhd.body + (20 if moov[tkhd.body] else 12))
+    (timescale,) = struct.unpack_from(">I", moov, mdhd.body + (20 if moov[mdhd.body] else 12))
+    entry = next(children(moov, stsd.body + 8, stsd.end))
+    return TrackHeader.parse(number, timescale, moov[entry.start : entry.end])
+
+
+# --- fragments ----------------------------------------------------------------------------------------------
+
+
+def read_contents(disk: Disk, file: Outline, progress: Progress | None = None) -> Contents:
+    """Index all whole fragments of a fragmented file; the first one that is not whole ends it.
+
+    Raises ValueError when the init `moov` is not one of ours.
+    """
+    facts = parse_facts(file.moov)
+    contents = Contents([TrackIndex(header) for _, header in traks(file.moov)], facts, file.media)
+    by_number = {track.header.number: track for track in contents.tracks}
+    disk.expect_random_reads()
+    fragments = 0
+    while (moof := _whole_fragment(disk, contents.end, file.size_bytes)) is not None:
+        head, size = moof
+        try:
+            runs = list(_parse_runs(head, contents.end, facts.origin_s, by_number))
+        except (ValueError, KeyError, struct.error, OverflowError):
+            break
+        for track, run, offset in runs:
+            track.append(run, offset)
+        contents.end += size
+        fragments += 1
+        if progress is not None and fragments % _PROGRESS_FRAGMENTS == 0:
+            progress(contents.end, file.size_bytes)
+    return contents
+
+
+def _whole_fragment(disk: Disk, offset: int, file_size: int) -> tuple[bytes, int] | None:
+    """The `moof` at `offset`, and the size of it with its `mdat`; None when any of that is missing."""
+    head = disk.read(offset, _PEEK)
+    header = parse_header(head)
+    if header is None or header[1] != b"moof" or header[0] > _MAX_MOOF:
+        return None
+    moof_size = header[0]
+    if moof_size + 8 > len(head):
+        head += disk.read(offset + len(head), moof_size + 8 - len(head))
+    mdat = parse_header(head, moof_size)
+    if mdat is None or mdat[1] != b"mdat" or offset + moof_size + mdat[0] > file_size:
+        return None
+    return head[:moof_size], moof_size + mdat[0]
+
+
+def _parse_runs(
+    moof: bytes, offset: int, origin_s: int, tracks: dict[int, TrackIndex]
+) -> Iterator[tuple[TrackIndex, Run, int]]:
+    """The runs of a `moof` that `fragment.serialize_head` wrote. Raises when anything is different."""
+    position = 24
+    while position < len(moof):
+        fields = TRAF.unpack_from(moof, position)
+        size, traf, _, tfhd, base, number, _, tfdt, _, time, _, trun, flags, samples, data_offset = fields
+        kinds = (traf, tfhd, tfdt, trun)
+        if kinds != (b"traf", b"tfhd", b"tfdt", b"trun") or base != TFHD_BASE_IS_MOOF or not samples:
+            raise ValueError("not a fragment of ours")
+        rows = moof[position + TRAF.size : position + size]
+        track = tracks[number]
+        run = _parse_rows(flags, samples, rows, time + origin_s * track.header.timescale)
+        if track.samples and not 0 < run.first_dts - track.last_dts <= U32_MAX:
+            raise ValueError("a fragment out of order")
+        yield track, run, offset + data_offset
+        position += size
+
+
+def _parse_rows(flags: int, samples: int, rows: bytes, first_dts: int) -> Run:
+    width = (flags & _ROW_FLAGS).bit_count()
+    if flags & ~_ROW_FLAGS != TRUN_DATA_OFFSET or not flags & TRUN_SIZE or len(rows) != 4 * width * samples:
+        raise ValueError("not a run of ours")
+    words = array("I", rows)
+    words.byteswap()
+    columns = iter([words[column::width] for column in range(width)])
+    deltas, sizes = next(columns), next(columns)
+    sync = []
+    if flags & TRUN_FLAGS:
+        sync = [position for position, value in enumerate(next(columns)) if value == SYNC_SAMPLE]
+    composition = next(columns) if flags & TRUN_COMPOSITION else None
+    last_duration = deltas.pop()
+    return Run(first_dts, deltas, last_duration, sizes, composition, sync, sum(sizes))
