@@ -1,4 +1,4 @@
-"""The catalogue: what there is, what it is called, where it lies, and what happened. SQL, SQLite or PostgreSQL."""
+"""The catalogue: what there is, what it is called, where it lies, and what happened. In SQL."""
 
 from aircheck.catalog.catalog import Catalog, Totals
 from aircheck.catalog.page import CursorError, Page

@@ -44,3 +44,9 @@ class Backend(Protocol):
     def trouble(self, error: BaseException) -> Trouble:
         """What an error of the driver means."""
         ...
+
+
+def replace_on_conflict(statement: Any, table: Table) -> Any:
+    """An `INSERT` (SQLite's and PostgreSQL's agree here) that replaces the row of the same `id`."""
+    new = {column.name: statement.excluded[column.name] for column in table.c if column.name != "id"}
+    return statement.on_conflict_do_update(index_elements=[table.c.id], set_=new)

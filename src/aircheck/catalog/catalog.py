@@ -60,8 +60,8 @@ class Catalog:
     async def open(cls, url_or_path: str | Path, *, busy_timeout_s: float = 10.0) -> Catalog:
         """Open, create or migrate the catalogue: a path is a SQLite file, else `postgresql://…`.
 
-        Raises `CatalogError`, among others when a newer program has written it. `busy_timeout_s` is how long a
-        write waits for another process that is writing.
+        Raises `CatalogError`, among others when a newer program has written it. `busy_timeout_s` is how long
+        a write waits for another process that is writing.
         """
         return cls(await Database.open(url_or_path, busy_timeout_s=busy_timeout_s))
 
@@ -98,7 +98,7 @@ class Catalog:
         await self._writer.write(change)
 
     async def add_event(self, event: Event) -> Event:
-        """Append an event; returns it with its id, which is higher than that of every event visible so far."""
+        """Append an event; returns it with its id, higher than that of every event visible so far."""
         (event_id,) = await self._writer.write(Change(events=[to_row(replace(event, id=0))]))
         return replace(event, id=event_id)
 
@@ -135,13 +135,12 @@ class Catalog:
         cursor: str | None = None,
     ) -> Page[StreamFacts]:
         """Publications that were live at some time in [since_ns, until_ns). Raises `CursorError`."""
-        statement = _overlapping(
-            select(streams), streams.c.published_ns, streams.c.ended_ns, since_ns, until_ns
-        )
+        c = streams.c
+        statement = _overlapping(select(streams), c.published_ns, c.ended_ns, since_ns, until_ns)
         if stream_name is not None:
-            statement = statement.where(streams.c.name == stream_name)
+            statement = statement.where(c.name == stream_name)
         if is_live is not None:
-            statement = statement.where(streams.c.ended_ns.is_(None) == is_live)
+            statement = statement.where(c.ended_ns.is_(None) == is_live)
         found = await self._all(StreamFacts, _STREAMS.select(statement, cursor, limit))
         return _STREAMS.page(found, limit)
 
@@ -202,14 +201,12 @@ class Catalog:
     async def segments_in_state(self, *states: SegmentState) -> tuple[SegmentFacts, ...]:
         """For recovery at start: oldest first."""
         order = select(segments).order_by(segments.c.start_ns, segments.c.id)
-        return await self._all_in(SegmentFacts, order, segments.c.state, [state.value for state in states])
+        return await self._all_in(SegmentFacts, order, segments.c.state, states)
 
     async def recordings_in_state(self, *states: RecordingState) -> tuple[RecordingFacts, ...]:
         """For recovery at start: oldest first."""
         order = select(recordings).order_by(recordings.c.start_ns, recordings.c.id)
-        return await self._all_in(
-            RecordingFacts, order, recordings.c.state, [state.value for state in states]
-        )
+        return await self._all_in(RecordingFacts, order, recordings.c.state, states)
 
     async def segments_after(self, segment_id: str = "", limit: int = 500) -> tuple[SegmentFacts, ...]:
         """All segments by id, to walk through them: pass the last id until nothing comes."""
@@ -262,7 +259,7 @@ class Catalog:
         """Those whose column has one of the values; ordered within each `_MAX_VALUES` of these."""
         found: list[KeptT] = []
         for start in range(0, len(values), _MAX_VALUES):
-            some = column.in_(values[start : start + _MAX_VALUES])
+            some = column.in_([str(value) for value in values[start : start + _MAX_VALUES]])
             found.extend(await self._all(kind, statement.where(some)))
         return tuple(found)
 

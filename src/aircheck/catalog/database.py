@@ -43,7 +43,7 @@ class Database:
         return database
 
     async def close(self) -> None:
-        # The reader first: SQLite folds its log into the file when the last connection, a writing one, closes.
+        # Readers first: SQLite folds its log into the file when its last connection, which may write, closes.
         await self._reader.dispose()
         await self._writer.dispose()
 
@@ -60,7 +60,7 @@ class Database:
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction: committed and durable on leaving, rolled back on an error. Raises `DatabaseError`."""
+        """A transaction: durable on leaving, rolled back on an error. Raises `DatabaseError`."""
         try:
             async with self._writer.begin() as connection:
                 yield connection

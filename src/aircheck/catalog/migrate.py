@@ -1,7 +1,7 @@
 """Migrate: bring a database to the schema of this program, in one transaction, from any earlier version.
 
-The steps are Alembic revisions in `migrations/versions`, numbered upwards. They need nothing but the database:
-`alembic upgrade head --sql` prints them for those who must run them by hand.
+The steps are Alembic revisions in `migrations/versions`, numbered upwards. They need nothing but the
+database: `alembic upgrade head --sql` prints them for those who must run them by hand.
 """
 
 from __future__ import annotations

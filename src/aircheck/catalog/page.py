@@ -1,7 +1,7 @@
 """Page: a part of a long list, newest first, that holds still while rows are added.
 
-A page is continued after its last row, not after a number of rows: the cursor names the time and id of that row,
-so rows added or removed meanwhile neither repeat nor hide others.
+A page is continued after its last row, not after a number of rows: the cursor names the time and id of that
+row, so rows added or removed meanwhile neither repeat nor hide others.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from aircheck.catalog.backend import Purpose
+from aircheck.catalog.backend import Purpose, replace_on_conflict
 from aircheck.catalog.codec import dump_json
 from aircheck.catalog.trouble import Trouble
 
@@ -52,11 +52,7 @@ class PostgresqlBackend:
         )
 
     def upsert(self, table: Table) -> Any:
-        statement = insert(table)
-        columns = {
-            column.name: statement.excluded[column.name] for column in table.c if not column.primary_key
-        }
-        return statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=columns)
+        return replace_on_conflict(insert(table), table)
 
     async def lock_events(self, connection: AsyncConnection) -> None:
         await connection.execute(select(func.pg_advisory_xact_lock(_EVENTS_LOCK)))

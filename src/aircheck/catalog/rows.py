@@ -29,7 +29,7 @@ _NAMES = {kind: tuple(field.name for field in fields(kind)) for kind in TABLES}
 
 
 def to_row(facts: Kept | Event) -> Row:
-    """Every field; enums by value, tracks and gaps as plain JSON values. An event not yet numbered has no id."""
+    """Every field; enums by value, tracks and gaps as plain JSON values. A new event has no id."""
     row = {name: plain_value(getattr(facts, name)) for name in _NAMES[type(facts)]}
     if isinstance(facts, Event):
         row["facts"] = dict(facts.facts)
@@ -45,5 +45,5 @@ def from_row(kind: type[KeptT], row: RowMapping) -> KeptT:
     except ValueError as error:
         raise CatalogError(
             f"the catalogue's row {row.get('id')!r} of {TABLES[kind].name} cannot be understood: {error}",
-            remedy="correct or delete the row; a segment's row can be rebuilt from its file by check with repair",
+            remedy="delete the row; that of a segment can be rebuilt from its file by check with repair",
         ) from error

@@ -3,19 +3,21 @@
 Three promises tie rows to files (`check` verifies them, see `aircheck.catalog.check`):
 
 1. A segment row marked `complete` has a file at `path`, finished, of exactly `size_bytes`.
-2. Every file below the record folders is exactly one of: growing (its row says so), awaiting finalize (its row
-   still says growing, nobody writes), catalogued (a complete row has its path), foreign (no note of ours in it).
-3. A segment is in the catalogue before its file exists, and every file of ours holds a note (`segment_note`), so
-   rows can be rebuilt from files.
+2. Every file below the record folders is exactly one of: growing (its row says so), awaiting finalize (its
+   row still says growing, nobody writes), catalogued (a complete row has its path), foreign (no note of ours
+   in it).
+3. A segment is in the catalogue before its file exists, and every file of ours holds a note (`segment_note`),
+   so rows can be rebuilt from files.
 
 The order that keeps them is the recorder's: growing row, file, finalize, sync, final name, complete row. Rows
 are removed only after their file is.
 
-Conventions: `_ns` is wall clock, nanoseconds since 1970-01-01 UTC, signed 64 bits; `_ms` is a duration or a place
-on the stream's own timeline in milliseconds; `_bytes` are bytes. Text is never null: unknown is "". Columns have
-the names of the facts' fields (`aircheck.facts`); a test keeps them so.
+Conventions: `_ns` is wall clock, nanoseconds since 1970-01-01 UTC, signed 64 bits; `_ms` is a duration or a
+place on the stream's own timeline in milliseconds; `_bytes` are bytes. Text is never null: unknown is "".
+Columns have the names of the facts' fields (`aircheck.facts`); a test keeps them so.
 
-Comments here are the reference: `docs/reference/catalogue.md` is generated from them, and PostgreSQL shows them.
+Comments here are the reference: `docs/reference/catalogue.md` is generated from them, and PostgreSQL shows
+them.
 """
 
 from __future__ import annotations
@@ -90,8 +92,8 @@ recordings = Table(
     _text("app", "Application of the stream."),
     _text(
         "media_session_id",
-        "`streams.id` of the (first) publication recorded; empty until there is one. No foreign key: a recording"
-        " rebuilt from the disk has no stream row, and streams may be forgotten earlier.",
+        "`streams.id` of the (first) publication recorded; empty until there is one. No foreign key: a"
+        " recording rebuilt from the disk has no stream row, and streams may be forgotten earlier.",
     ),
     _text("session_id", "Connection of that publication."),
     _text("login", "Who published; kept here for downloads by owner after the stream row is gone."),
@@ -118,9 +120,7 @@ recordings = Table(
 segments = Table(
     "segments",
     metadata,
-    Column(
-        "id", Text, primary_key=True, comment="Given by us, unique among all nodes; also in the file's note."
-    ),
+    Column("id", Text, primary_key=True, comment="Given by us, unique among all nodes; also in the note."),
     Column(
         "recording_id",
         Text,
@@ -142,7 +142,7 @@ segments = Table(
         "is_recovered",
         Boolean,
         nullable=False,
-        comment="Whether recovery finished the file, not its recorder.",
+        comment="Whether recovery, not the recorder, finished the file.",
     ),
     _text("error", "What went wrong with this file, for people. Empty when nothing did."),
     _tracks(f"What is in the file, with counters. {_TRACKS}"),
@@ -150,7 +150,7 @@ segments = Table(
         "gaps",
         JSON,
         nullable=False,
-        comment="What is missing from the file, and why: JSON array of the fields of GapFacts, as in `tracks`.",
+        comment="What is missing from the file, and why: JSON array of GapFacts, written like `tracks`.",
     ),
     # Not unique: a wrong index is a blemish, a row refused for it would be a lost file.
     Index(None, "recording_id", "index"),
@@ -163,9 +163,7 @@ segments = Table(
 events = Table(
     "events",
     metadata,
-    Column(
-        "id", _Serial, primary_key=True, comment="Order of happening; only goes up, may skip, never reused."
-    ),
+    Column("id", _Serial, primary_key=True, comment="Order of happening: goes up, may skip, never reused."),
     _text("kind", "EventKind, such as recording.completed."),
     _number("at_ns", "Wall clock, ns."),
     _text("stream_name", "Stream concerned, or empty."),

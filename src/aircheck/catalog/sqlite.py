@@ -1,8 +1,8 @@
 """SQLite: the embedded default. The only place with SQL that nobody else understands.
 
 Journal and durability: write-ahead log with `synchronous=FULL`, which syncs the log at every commit. `NORMAL`
-would not, and a power cut could take back the last commits: a file would have its final name while its row says
-growing, and a hook would run twice. The sync is paid per group of writes (see `writer`), not per row.
+would not, and a power cut could take back the last commits: a file would have its final name while its row
+says growing, and a hook would run twice. The sync is paid per group of writes (see `writer`), not per row.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from aircheck.catalog.backend import Purpose
+from aircheck.catalog.backend import Purpose, replace_on_conflict
 from aircheck.catalog.codec import dump_json
 from aircheck.catalog.trouble import Trouble
 
@@ -59,11 +59,7 @@ class SqliteBackend:
         return engine
 
     def upsert(self, table: Table) -> Any:
-        statement = insert(table)
-        columns = {
-            column.name: statement.excluded[column.name] for column in table.c if not column.primary_key
-        }
-        return statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=columns)
+        return replace_on_conflict(insert(table), table)
 
     async def lock_events(self, connection: AsyncConnection) -> None:
         """`BEGIN IMMEDIATE` has locked all."""
@@ -82,7 +78,7 @@ class SqliteBackend:
 def _prepare_connections(engine: AsyncEngine, pragmas: tuple[str, ...]) -> None:
     @event.listens_for(engine.sync_engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
-        # The driver would begin transactions by itself, but not before DDL and not at once: we do (`_begin_by`).
+        # The driver would begin transactions itself, but neither at once nor before DDL: we do (`_begin_by`).
         connection.isolation_level = None
         cursor = connection.cursor()
         for pragma in pragmas:

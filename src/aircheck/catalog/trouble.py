@@ -28,7 +28,7 @@ REMEDIES = {
     Trouble.LOCKED: "find the program that holds the database open for writing and let it finish",
     Trouble.DISK_FULL: "make room on the disk of the catalogue; recordings go on meanwhile",
     Trouble.DISK_ERROR: "look after the disk of the catalogue: the kernel's log says what is wrong with it",
-    Trouble.CORRUPT: "stop the server, move the catalogue's file and its -wal and -shm files away, and rebuild it"
+    Trouble.CORRUPT: "stop the server, move the catalogue's file (with -wal and -shm) away, and rebuild it"
     " from the recordings by check with repair",
     Trouble.READ_ONLY: "give the server's user the right to write to the catalogue's file and folder",
     Trouble.UNREACHABLE: "check the catalogue's address, and that its folder or database server is there",

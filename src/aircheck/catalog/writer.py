@@ -1,11 +1,12 @@
 """Writer: group commit. Whoever writes waits for one commit, but all who wait at the same time share it.
 
-One task takes what was queued within the last milliseconds and writes it in one transaction, so that a thousand
-streams that rotate in the same second cost a handful of commits (and syncs of the disk), not thousands. Within a
-group the last value of a row wins, parents go before children, and rows travel by `executemany`.
+One task takes what was queued within the last milliseconds and writes it in one transaction, so that a
+thousand streams that rotate in the same second cost a handful of commits (and syncs of the disk), not
+thousands. Within a group the last value of a row wins, parents go before children, and rows travel by
+`executemany`.
 
-A change is whole or not there at all. When the database refuses one, the group is written again one by one, so
-that nobody fails for a neighbour; when it fails for all (locked, disk full), all are told, the failure is
+A change is whole or not there at all. When the database refuses one, the group is written again one by one,
+so that nobody fails for a neighbour; when it fails for all (locked, disk full), all are told, the failure is
 counted, and the task goes on with the next group.
 """
 

@@ -1,4 +1,4 @@
-"""Run by Alembic around each upgrade: on the connection that `migrate` hands over, or printing SQL (`--sql`)."""
+"""Run by Alembic around each upgrade, on the connection of `migrate`, or to print SQL (`--sql`)."""
 
 from __future__ import annotations
 
