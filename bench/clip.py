@@ -1,0 +1,103 @@
+"""The clip that every publisher of the bench sends: made once with FFmpeg, kept in the user's cache.
+
+2.5 Mbit/s 720p30 H.264 High with B-frames and a key frame every two seconds, AAC 48 kHz. It lasts 16 s
+because both 480 video frames and 750 audio frames fill that time exactly: it can be looped without a seam.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+DURATION_MS = 16_000
+FRAMES_PER_SECOND = 30
+VIDEO_FRAMES = 480
+AUDIO_FRAMES = 750
+
+AUDIO, VIDEO, DATA = 8, 9, 18
+_TAG_HEADER_BYTES = 11
+_PREVIOUS_SIZE_BYTES = 4
+_FLV_HEADER_BYTES = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One FLV tag, which is one RTMP message. `timestamp_ms` counts from the start of the clip."""
+
+    type_id: int
+    timestamp_ms: int
+    payload: bytes
+
+    @property
+    def is_configuration(self) -> bool:
+        """Metadata and decoder configurations: sent once, before the media."""
+        return self.type_id == DATA or self.payload[1] == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """What is sent once, and the media that is sent again and again."""
+
+    configuration: tuple[Message, ...]
+    media: tuple[Message, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(len(message.payload) for message in self.media)
+
+
+def load_clip() -> Clip:
+    """The clip, made at the first call (some ten seconds of CPU)."""
+    path = cache_dir() / "bench-720p30-2500k-v1.flv"
+    if not path.exists():
+        _make(path)
+    messages = list(_read_tags(path.read_bytes()))
+    configuration = tuple(message for message in messages if message.is_configuration)
+    video = [m for m in messages if m.type_id == VIDEO and not m.is_configuration][:VIDEO_FRAMES]
+    audio = [m for m in messages if m.type_id == AUDIO and not m.is_configuration][:AUDIO_FRAMES]
+    media = sorted(video + audio, key=lambda message: message.timestamp_ms)
+    return Clip(configuration, tuple(media))
+
+
+def cache_dir() -> Path:
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aircheck"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _make(path: Path) -> None:
+    """Noise over a moving pattern: without it the encoder would not use the bits it is given."""
+    partial = path.with_suffix(".partial.flv")
+    # A little more than needed: the encoder of FFmpeg begins with a priming frame.
+    seconds = f"{DURATION_MS / 1000 + 0.5}"
+    picture = f"testsrc2=size=1280x720:rate={FRAMES_PER_SECOND},noise=alls=24:allf=t"
+    encode_video = (
+        f"-c:v libx264 -preset veryfast -profile:v high -pix_fmt yuv420p -bf 2 -g {2 * FRAMES_PER_SECOND} "
+        f"-keyint_min {2 * FRAMES_PER_SECOND} -sc_threshold 0 -b:v 2500k -maxrate 2500k -bufsize 2500k"
+    )
+    encode_audio = "-c:a aac -b:a 128k -ar 48000 -ac 2"
+    command = ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", picture]
+    command += ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-t", seconds]
+    command += [*encode_video.split(), *encode_audio.split(), "-f", "flv", str(partial)]
+    subprocess.run(command, check=True, timeout=300)
+    partial.rename(path)
+
+
+def _read_tags(data: bytes) -> Iterator[Message]:
+    offset = _FLV_HEADER_BYTES + _PREVIOUS_SIZE_BYTES
+    while offset + _TAG_HEADER_BYTES <= len(data):
+        type_id = data[offset]
+        size_bytes = int.from_bytes(data[offset + 1 : offset + 4], "big")
+        timestamp_ms = int.from_bytes(data[offset + 4 : offset + 7], "big") | data[offset + 7] << 24
+        start = offset + _TAG_HEADER_BYTES
+        payload = data[start : start + size_bytes]
+        if not _is_end_of_sequence(type_id, payload):
+            yield Message(type_id, timestamp_ms, payload)
+        offset = start + size_bytes + _PREVIOUS_SIZE_BYTES
+
+
+def _is_end_of_sequence(type_id: int, payload: bytes) -> bool:
+    return type_id == VIDEO and payload[1] == 2

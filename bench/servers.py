@@ -1,0 +1,137 @@
+"""The servers that the bench compares, each started on a free loopback port with a configuration of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+NGINX_MODULE = Path("/usr/lib/nginx/modules/ngx_rtmp_module.so")
+READY_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server: its root process, where it listens and where its files go."""
+
+    name: str
+    pid: int
+    rtmp_port: int
+    record_dir: Path
+    suffix: str
+
+
+@contextmanager
+def nginx_rtmp(folder: Path) -> Iterator[Server]:
+    """nginx with its RTMP module, `record all` to FLV, one worker."""
+    port = free_port()
+    record_dir = folder / "nginx-recorded"
+    record_dir.mkdir(parents=True)
+    configuration = folder / "nginx.conf"
+    configuration.write_text(_NGINX_CONFIGURATION.format(**locals(), module=NGINX_MODULE, user=_nginx_user()))
+    command = [find_nginx() or "nginx", "-c", str(configuration), "-e", str(folder / "nginx-error.log")]
+    with _running(command, folder / "nginx.log", port) as pid:
+        yield Server("nginx-rtmp", pid, port, record_dir, ".flv")
+
+
+@contextmanager
+def aircheck(folder: Path, *, python_options: tuple[str, ...] = ()) -> Iterator[Server]:
+    """Aircheck with its own defaults, except for ports and the record folder."""
+    rtmp_port, http_port = free_port(), free_port()
+    record_dir = folder / "aircheck-recorded"
+    record_dir.mkdir(parents=True)
+    configuration = folder / "aircheck.toml"
+    configuration.write_text(_AIRCHECK_CONFIGURATION.format(**locals()))
+    command = [sys.executable, *python_options, "-m", "aircheck", "serve", "--config", str(configuration)]
+    with _running(command, folder / "aircheck.log", rtmp_port) as pid:
+        yield Server("aircheck", pid, rtmp_port, record_dir, ".mp4")
+
+
+def find_nginx() -> str | None:
+    return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _running(command: list[str], log: Path, port: int) -> Iterator[int]:
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        _wait_until_listening(process, port, log)
+        yield process.pid
+    finally:
+        _stop(process)
+
+
+def _wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    end_s = time.monotonic() + READY_TIMEOUT_S
+    while time.monotonic() < end_s:
+        if process.poll() is not None:
+            raise RuntimeError(f"{process.args} ended at once:\n{log.read_text()[-2000:]}")
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise RuntimeError(f"{process.args} does not listen on {port}:\n{log.read_text()[-2000:]}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _nginx_user() -> str:
+    """Started by root, nginx would give its worker to a user who may not write to our folder."""
+    return "user root;" if os.geteuid() == 0 else ""
+
+
+_NGINX_CONFIGURATION = """\
+load_module {module};
+{user}
+daemon off;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log {folder}/nginx-error.log warn;
+events {{ worker_connections 2048; }}
+rtmp {{
+    access_log off;
+    server {{
+        listen 127.0.0.1:{port};
+        chunk_size 4096;
+        application live {{
+            live on;
+            record all;
+            record_path {record_dir};
+        }}
+    }}
+}}
+"""
+
+_AIRCHECK_CONFIGURATION = """\
+[rtmp]
+listen = "127.0.0.1:{rtmp_port}"
+
+[http]
+listen = "127.0.0.1:{http_port}"
+
+[record]
+dir = "{record_dir}"
+"""
