@@ -1,4 +1,4 @@
-"""Just enough RTMP to publish, independent of the server under test: bytes out, and a reader of short answers."""
+"""Just enough RTMP to publish, independent of the server under test."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def new_message(
 
 
 def next_message(chunk_stream: int, type_id: int, delta_ms: int, payload: bytes, chunk_size: int) -> bytes:
-    """A message with a type 1 header, as encoders send them: the time since the one before on its chunk stream."""
+    """A message with a type 1 header: `delta_ms` is the time since the one before on its chunk stream."""
     header = bytes([0x40 | chunk_stream]) + delta_ms.to_bytes(3, "big") + len(payload).to_bytes(3, "big")
     return header + bytes([type_id]) + _split(chunk_stream, payload, chunk_size)
 
@@ -98,8 +98,7 @@ class Session:
         )
 
     def _shake_hands(self) -> None:
-        hello = bytes(8) + bytes(HANDSHAKE_BYTES - 8)
-        self.sock.sendall(b"\x03" + hello)
+        self.sock.sendall(b"\x03" + bytes(HANDSHAKE_BYTES))
         answer = self._read_exactly(1 + 2 * HANDSHAKE_BYTES)
         self.sock.sendall(answer[1 : 1 + HANDSHAKE_BYTES])
 
@@ -156,7 +155,7 @@ class ReplyReader:
 
     def messages(self) -> list[bytes]:
         """The payloads that have become complete."""
-        found = []
+        found: list[bytes] = []
         while (size_bytes := self._read_chunk(found)) > 0:
             self._buffer = self._buffer[size_bytes:]
         return found

@@ -4,9 +4,9 @@
     python bench/run.py --cells 20:4096 --rounds 1     # a quick look
     python bench/run.py --write-readme                 # and put the table into bench/README.md
 
-Each cell (streams : chunk size) is run for each server in each round; medians are shown. CPU seconds are those of
-the server's processes within a window in which every publisher sends; the generator's are not in it. After each
-run a sample of the recorded files is counted packet by packet against what was sent.
+Each cell (streams : chunk size) is run for each server in each round; medians are shown. CPU seconds are
+those of the server's processes within a window in which every publisher sends; the generator's are not in it.
+After each run a sample of the recorded files is counted packet by packet against what was sent.
 """
 
 from __future__ import annotations
@@ -215,8 +215,8 @@ def _progress(m: Measurement) -> str:
 def table(measurements: list[Measurement]) -> str:
     """The medians as a Markdown table."""
     lines = [
-        "| streams | chunk size | server | CPU ms per stream-second | ratio to nginx-rtmp | memory per stream | "
-        "stalls | missing packets |",
+        "| streams | chunk size | server | CPU ms per stream-second | ratio to nginx-rtmp "
+        "| memory per stream | stalls | missing packets |",
         "|---|---|---|---|---|---|---|---|",
     ]
     groups: dict[tuple[int, int, str], list[Measurement]] = {}

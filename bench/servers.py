@@ -1,4 +1,4 @@
-"""The servers that the bench compares, each started on a free loopback port with a configuration of its own."""
+"""The servers that the bench compares, each on a free loopback port with a configuration of its own."""
 
 from __future__ import annotations
 
@@ -81,12 +81,12 @@ def _wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path
     end_s = time.monotonic() + READY_TIMEOUT_S
     while time.monotonic() < end_s:
         if process.poll() is not None:
-            raise RuntimeError(f"{process.args} ended at once:\n{log.read_text()[-2000:]}")
+            raise RuntimeError(f"{process.args!r} ended at once:\n{log.read_text()[-2000:]}")
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.1)
-    raise RuntimeError(f"{process.args} does not listen on {port}:\n{log.read_text()[-2000:]}")
+    raise RuntimeError(f"{process.args!r} does not listen on {port}:\n{log.read_text()[-2000:]}")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
