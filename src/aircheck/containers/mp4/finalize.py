@@ -118,6 +118,7 @@ def _insert(target: Target, size: int, sync: bool) -> bool:
                 return False
             raise
         disk.write(free_header(target.area - FREE_OFFSET), FREE_OFFSET)
+        disk.write(bytes(8), target.area - step)
     return True
 
 
