@@ -19,12 +19,14 @@ import contextlib
 import errno
 import os
 import stat
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from aircheck.catalog import Catalog
 from aircheck.errors import AircheckError
 from aircheck.facts import SegmentFacts, SegmentState
 from aircheck.service.errors import NotFound, NotYetPlayable
@@ -36,6 +38,8 @@ READER_THREADS = 4
 
 RETRY_DELAYS_S = (0.02, 0.1, 0.3, 0.6)
 """A file that is becoming final has for a moment neither a view nor its last name; a new one has no media."""
+
+MOVING_POLL_S = 0.005
 
 _MEDIA_TYPES = {
     "mp4": "mp4",
@@ -55,25 +59,33 @@ class VirtualFile(Protocol):
     @property
     def header(self) -> bytes: ...
     @property
-    def path(self) -> str | Path: ...
+    def path(self) -> Path: ...
     @property
     def start(self) -> int: ...
-    @property
-    def end(self) -> int: ...
     @property
     def size_bytes(self) -> int: ...
 
 
-class SegmentIndex(Protocol):
-    """What the downloads ask of the catalogue."""
+class GrowingFile(Protocol):
+    """Who writes a file, as its readers see it; of use to them even after the file became final.
 
-    async def segment_by_file_name(self, file_name: str) -> SegmentFacts | None: ...
+    `epoch` is odd while media bytes are being moved inside the file, and another one afterwards.
+    """
+
+    @property
+    def epoch(self) -> int: ...
+
+    def view(self) -> VirtualFile:
+        """The file as it is now. Takes its time: called in a thread."""
+        ...
 
 
 class GrowingFiles(Protocol):
-    """What the downloads ask of the recorder. None: nothing to play yet, or not growing any more."""
+    """What the downloads ask of the recorder."""
 
-    async def view(self, segment_id: str) -> VirtualFile | None: ...
+    def growing_file(self, segment_id: str) -> GrowingFile | None:
+        """None when there is nothing to play yet, or when the file is not growing any more."""
+        ...
 
 
 class FileShrank(AircheckError):
@@ -81,27 +93,21 @@ class FileShrank(AircheckError):
 
 
 class Content:
-    """The bytes of one representation: an optional header in memory, then a window of an open file.
+    """The bytes of one representation, read from an open file in the pool.
 
-    `read` runs in the pool. `close` never takes the descriptor from under a read that is still running.
+    `close` never takes the descriptor from under a read that is still running.
     """
 
-    def __init__(
-        self, fd: int, size_bytes: int, pool: ThreadPoolExecutor, header: bytes = b"", start: int = 0
-    ) -> None:
+    def __init__(self, fd: int, size_bytes: int, pool: ThreadPoolExecutor) -> None:
         self.size_bytes = size_bytes
         self._fd = fd
         self._pool = pool
-        self._header = header
-        self._shift = start - len(header)
         self._pending: Future[bytes] | None = None
 
     async def read(self, offset: int, size: int) -> bytes:
         """Up to `size` bytes at `offset` of the representation. Raises OSError, `FileShrank`."""
-        if offset < len(self._header):
-            return self._header[offset : offset + size]
         wanted = min(size, self.size_bytes - offset)
-        self._pending = self._pool.submit(os.pread, self._fd, wanted, offset + self._shift)
+        self._pending = self._pool.submit(self._read, offset, wanted)
         data = await asyncio.wrap_future(self._pending)
         if not data and wanted > 0:
             raise FileShrank(
@@ -116,6 +122,37 @@ class Content:
             os.close(self._fd)
         else:
             self._pending.add_done_callback(lambda _: os.close(self._fd))
+
+    def _read(self, offset: int, size: int) -> bytes:
+        return os.pread(self._fd, size, offset)
+
+
+class GrowingContent(Content):
+    """The same of a growing file: its header from memory, the rest from where its media is at that moment."""
+
+    def __init__(
+        self, fd: int, pool: ThreadPoolExecutor, file: GrowingFile, epoch: int, view: VirtualFile
+    ) -> None:
+        super().__init__(fd, view.size_bytes, pool)
+        self._file = file
+        self._epoch = epoch
+        self._header = view.header
+        self._start = view.start
+
+    def _read(self, offset: int, size: int) -> bytes:
+        """A finalize that has to make room moves all media in place: look again whenever that happened."""
+        if offset < len(self._header):
+            return self._header[offset : offset + size]
+        while True:
+            epoch = self._file.epoch
+            if epoch % 2:
+                time.sleep(MOVING_POLL_S)
+                continue
+            if epoch != self._epoch:
+                self._start, self._epoch = self._file.view().start, epoch
+            data = os.pread(self._fd, size, offset - len(self._header) + self._start)
+            if self._file.epoch == epoch:
+                return data
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +196,7 @@ class DownloadService:
 
     def __init__(
         self,
-        index: SegmentIndex,
+        catalog: Catalog,
         growing: GrowingFiles,
         roots: Sequence[Path],
         *,
@@ -167,7 +204,7 @@ class DownloadService:
     ) -> None:
         self.counters = DownloadCounters()
         self.as_attachment = as_attachment
-        self._index = index
+        self._catalog = catalog
         self._growing = growing
         self._roots = tuple(root.resolve() for root in roots)
         self._pool = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="file-reader")
@@ -191,7 +228,7 @@ class DownloadService:
         await asyncio.to_thread(self._pool.shutdown)
 
     async def _open(self, name: str) -> Download:
-        segment = await self._index.segment_by_file_name(name)
+        segment = await self._catalog.segment_by_file_name(name)
         if segment is None:
             raise not_found(name)
         if segment.state in (SegmentState.GROWING, SegmentState.FINALIZING):
@@ -218,19 +255,20 @@ class DownloadService:
         )
 
     async def _open_growing(self, segment: SegmentFacts) -> Download:
-        view = await self._growing.view(segment.id)
-        if view is None:
+        file = self._growing.growing_file(segment.id)
+        if file is None:
             raise NotYetPlayable(
                 f"recording {segment.file_name!r} has nothing to play yet",
                 remedy="try again in a second",
             )
-        fd, _ = await self._run(lambda: open_regular(Path(view.path)))
-        return Download(
-            segment=segment,
-            media_type=media_type(segment),
-            size_bytes=view.size_bytes,
-            content=Content(fd, view.size_bytes, self._pool, header=view.header, start=view.start),
-        )
+        content = await self._run(lambda: self._open_view(file))
+        return Download(segment, media_type(segment), content.size_bytes, content)
+
+    def _open_view(self, file: GrowingFile) -> Content:
+        epoch = file.epoch
+        view = file.view()
+        fd, _ = open_regular(view.path)
+        return GrowingContent(fd, self._pool, file, epoch, view)
 
     def _open_inside(self, path: Path) -> tuple[int, os.stat_result]:
         """Open a file whose real place is below a record folder; any other is treated as not there."""

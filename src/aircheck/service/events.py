@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
+from aircheck.catalog import Catalog, CursorError, Page
 from aircheck.facts import Event
-from aircheck.service.pages import Page
-
-
-class EventIndex(Protocol):
-    """What the event service asks of the catalogue."""
-
-    async def events(self, limit: int, cursor: str | None) -> Page[Event]: ...
+from aircheck.service.errors import InvalidRequest
 
 
 class EventService:
-    def __init__(self, index: EventIndex) -> None:
-        self._index = index
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
 
     async def page(self, *, limit: int = 50, cursor: str | None = None) -> Page[Event]:
         """Events, the newest first. Raises `InvalidRequest` for a cursor that no page gave."""
-        return await self._index.events(limit, cursor)
+        try:
+            return await self._catalog.latest_events(limit=limit, cursor=cursor)
+        except CursorError as error:
+            raise InvalidRequest(error.message, remedy=error.remedy) from error

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from aircheck.catalog import Catalog, CursorError, Page
 from aircheck.facts import RecordingFacts, RecordingState, SegmentFacts
-from aircheck.service.errors import NotFound
-from aircheck.service.pages import Page, RecordingFilter
+from aircheck.service.errors import InvalidRequest, NotFound
 
 UNFINISHED = frozenset(
     (RecordingState.ARMED, RecordingState.RECORDING, RecordingState.PAUSED, RecordingState.FINALIZING)
@@ -39,16 +39,15 @@ class LiveRecordings(Protocol):
     def health(self, recording_id: str) -> RecordingHealth | None: ...
 
 
-class RecordingIndex(Protocol):
-    """What the recordings service asks of the catalogue."""
+@dataclass(frozen=True, slots=True)
+class RecordingFilter:
+    """Which recordings: all conditions that are given must hold. Times are of the start: [since, until)."""
 
-    async def recordings(
-        self, wanted: RecordingFilter, limit: int, cursor: str | None
-    ) -> Page[RecordingFacts]: ...
-
-    async def recording(self, recording_id: str) -> RecordingFacts | None: ...
-
-    async def segments(self, recording_id: str) -> Sequence[SegmentFacts]: ...
+    stream_name: str | None = None
+    app: str | None = None
+    state: RecordingState | None = None
+    since_ns: int | None = None
+    until_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,30 +59,48 @@ class RecordingDetail:
 
 
 class RecordingService:
-    def __init__(self, index: RecordingIndex, live: LiveRecordings) -> None:
-        self._index = index
+    def __init__(self, catalog: Catalog, live: LiveRecordings) -> None:
+        self._catalog = catalog
         self._live = live
 
     async def page(
         self, wanted: RecordingFilter | None = None, *, limit: int = 50, cursor: str | None = None
     ) -> Page[RecordingFacts]:
         """Recordings, the newest first. Raises `InvalidRequest` for a cursor that no page gave."""
-        page = await self._index.recordings(wanted or RecordingFilter(), limit, cursor)
-        live = {recording.id: recording for recording in self._live.recordings()}
-        return Page(tuple(live.get(row.id, row) for row in page.items), page.next_cursor)
+        wanted = wanted or RecordingFilter()
+        try:
+            page = await self._catalog.recordings(
+                stream_name=wanted.stream_name,
+                app=wanted.app,
+                state=wanted.state,
+                since_ns=wanted.since_ns,
+                until_ns=wanted.until_ns,
+                limit=limit,
+                cursor=cursor,
+            )
+        except CursorError as error:
+            raise InvalidRequest(error.message, remedy=error.remedy) from error
+        running = self._running()
+        return Page(tuple(running.get(row.id, row) for row in page.items), page.next_cursor)
 
     async def get(self, recording_id: str) -> RecordingDetail:
-        """A recording with its segments, by index. Raises `NotFound`."""
-        running = {recording.id: recording for recording in self._live.recordings()}
-        facts = running.get(recording_id) or await self._index.recording(recording_id)
+        """A recording with its segments. Raises `NotFound`."""
+        facts = self._running().get(recording_id) or await self._catalog.recording(recording_id)
         if facts is None:
             raise NotFound(
                 f"there is no recording with the id {recording_id!r}",
                 remedy="GET /api/v1/recordings lists the recordings",
             )
-        segments = {segment.id: segment for segment in await self._index.segments(recording_id)}
-        segments |= {segment.id: segment for segment in self._live.segments(recording_id)}
-        return RecordingDetail(facts, tuple(sorted(segments.values(), key=lambda segment: segment.index)))
+        (detail,) = await self.details([facts])
+        return detail
+
+    async def details(self, recordings: Sequence[RecordingFacts]) -> list[RecordingDetail]:
+        """The same recordings with their segments, by index."""
+        kept = await self._catalog.segments_of(recording.id for recording in recordings)
+        return [
+            RecordingDetail(recording, self._overlaid(recording.id, kept[recording.id]))
+            for recording in recordings
+        ]
 
     def active(self) -> Sequence[RecordingFacts]:
         """The recordings that are running or being made final, as they stand now."""
@@ -91,3 +108,11 @@ class RecordingService:
 
     def health(self, recording_id: str) -> RecordingHealth | None:
         return self._live.health(recording_id)
+
+    def _running(self) -> dict[str, RecordingFacts]:
+        return {recording.id: recording for recording in self._live.recordings()}
+
+    def _overlaid(self, recording_id: str, kept: Sequence[SegmentFacts]) -> tuple[SegmentFacts, ...]:
+        segments = {segment.id: segment for segment in kept}
+        segments |= {segment.id: segment for segment in self._live.segments(recording_id)}
+        return tuple(sorted(segments.values(), key=lambda segment: segment.index))

@@ -37,7 +37,7 @@ def create_app(services: Services) -> FastAPI:
     app.include_router(api_routes(services))
     app.include_router(file_routes(services))
     app.include_router(health_routes(services, make_registry(collector), collector))
-    app.include_router(page_routes(app, services))
+    app.include_router(page_routes(services))
     install(app)
     app.add_middleware(Boundary, responses=responses, errors=errors)
     return app

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, Field
 
+from aircheck.catalog import Page
 from aircheck.facts import (
     EndReason,
     Event,
@@ -26,7 +27,6 @@ from aircheck.facts import (
     StreamFacts,
     TrackFacts,
 )
-from aircheck.service.pages import Page
 from aircheck.service.recordings import RecordingDetail
 from aircheck.service.streams import StreamStatus
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from html import escape
 from importlib import resources
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 from starlette.responses import Response
 
 from aircheck import __version__
 from aircheck.faces.api.models import record_url, rfc3339
-from aircheck.facts import RecordingFacts, SegmentFacts
+from aircheck.service.recordings import RecordingDetail
 from aircheck.service.services import Services
 
 RECENT = 20
@@ -89,13 +89,13 @@ _TABLE = """\
 </table>"""
 
 
-def page_routes(app: FastAPI, services: Services) -> APIRouter:
+def page_routes(services: Services) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/")
     async def landing() -> HTMLResponse:
         page = await services.recordings.page(limit=RECENT)
-        rows = [_row(facts, (await services.recordings.get(facts.id)).segments) for facts in page.items]
+        rows = [_row(detail) for detail in await services.recordings.details(page.items)]
         recordings = _TABLE.format(rows="\n".join(rows)) if rows else "<p>Nothing has been recorded yet.</p>"
         html = _LANDING.format(
             version=escape(__version__), streams=_streams(len(services.streams.list())), recordings=recordings
@@ -130,10 +130,11 @@ class _Asset:
         return Response(self._body, media_type=self._media_type, headers={"cache-control": "max-age=86400"})
 
 
-def _row(recording: RecordingFacts, segments: tuple[SegmentFacts, ...]) -> str:
+def _row(detail: RecordingDetail) -> str:
+    recording = detail.facts
     links = "<br>".join(
         f'<a href="{escape(record_url(segment.file_name))}">{escape(segment.file_name)}</a>'
-        for segment in segments
+        for segment in detail.segments
     )
     state = escape(recording.state.value)
     return (

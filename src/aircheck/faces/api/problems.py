@@ -20,7 +20,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from aircheck.errors import AircheckError
+from aircheck.errors import AircheckError, CatalogError
 from aircheck.service.errors import InvalidRequest, NotFound, NotYetPlayable
 
 _log = logging.getLogger(__name__)
@@ -144,23 +144,25 @@ class Boundary:
         try:
             await self._app(scope, receive, send_counted)
         except Exception as error:
-            reference = token_hex(6)
-            self._errors["http"] += 1
-            _log.exception(
-                "unexpected error reference=%s request=%s %s error=%s",
-                reference,
-                scope["method"],
-                scope["path"],
-                type(error).__name__,
-            )
+            problem = self._report(error, scope)
             if not is_started:
-                await _internal_error(reference)(scope, receive, send_counted)
+                await ProblemResponse(problem)(scope, receive, send_counted)
 
-
-def _internal_error(reference: str) -> ProblemResponse:
-    problem = make_problem(
-        500,
-        f"something unexpected happened; the log has it under the reference {reference}",
-        "look up the reference in the server's log, and report it if it is not your disk or network",
-    )
-    return ProblemResponse(problem)
+    def _report(self, error: Exception, scope: Scope) -> Problem:
+        """Log it once, count it, and say what the client may know."""
+        is_catalog = isinstance(error, CatalogError)
+        reference = token_hex(6)
+        self._errors["catalog" if is_catalog else "http"] += 1
+        _log.error(
+            "unexpected error reference=%s request=%s %s error=%r",
+            reference,
+            scope["method"],
+            scope["path"],
+            error,
+            exc_info=error,
+        )
+        if is_catalog:
+            detail = f"the catalogue does not answer; the log has it under the reference {reference}"
+            return make_problem(503, detail, "try again; if it stays so, look at the catalogue's database")
+        detail = f"something unexpected happened; the log has it under the reference {reference}"
+        return make_problem(500, detail, "look up the reference in the server's log, and report it")

@@ -20,7 +20,7 @@ from aircheck.faces.api.models import (
 )
 from aircheck.faces.api.problems import Problem
 from aircheck.facts import RecordingState
-from aircheck.service.pages import RecordingFilter
+from aircheck.service.recordings import RecordingFilter
 from aircheck.service.services import Services
 from aircheck.service.streams import StreamStatus
 
