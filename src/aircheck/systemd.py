@@ -14,7 +14,7 @@ _log = logging.getLogger(__name__)
 
 
 class Notifier:
-    """Tells systemd how the service is. Never blocks, never raises: failures are counted, the first is logged."""
+    """Tells systemd how the service is. Never blocks nor raises: failures are counted, the first logged."""
 
     def __init__(self, address: str | None = None) -> None:
         self.failures = 0

@@ -1,19 +1,18 @@
 """Names of files: from a template and what is known of a recording to one path inside the record folder.
 
     template = NameTemplate.parse("{streamName}/{time:%Y-%m-%d}/{startTime}-{endTime}")
-    template.preview(elements, extension="mp4")           news/2026-11-21/1795230000000-{endTime}.mp4
-    template.resolve(elements, extension="mp4", part=3)   news/2026-11-21/1795230000000-1795230020000_3.mp4
+    template.preview(elements, extension="mp4")           news/2026-11-21/40000-{endTime}.mp4
+    template.resolve(elements, extension="mp4", part=3)   news/2026-11-21/40000-60000_3.mp4
 
 Elements. Those with a cap keep at most so many characters:
     {streamName}                           as published
     {duration}                             milliseconds
-    {startTime} {endTime}                  20; milliseconds since the epoch, by the stream's own timestamps
-    {startTimeMillis} {endTimeMillis}      20; the same by the server's clock
+    {startTime} {endTime}                  20; milliseconds by the stream's own timestamps
+    {startTimeMillis} {endTimeMillis}      20; milliseconds since the epoch by the server's clock
     {sessionId}                            60; the connection's id in BASE64
     {mediaSessionId} {login}               36, 32
     {audioCodec} {videoCodec}              4
-    {time:FORMAT} {time@ZONE:FORMAT}       start by the server's clock, as `strftime` writes it; UTC if no
-    zone
+    {time:FORMAT} {time@ZONE:FORMAT}       start by the server's clock, in the words of `strftime`; UTC
 
 A name is a promise about the disk: whatever a stream is called, the result stays below the record folder,
 each of its parts is an ordinary visible file name of at most 255 bytes, and only slashes of the template
@@ -33,7 +32,6 @@ from itertools import count
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from aircheck.errors import ConfigError
-from aircheck.facts import RecordingFacts, SegmentFacts
 
 NAME_MAX_BYTES = 255
 """The longest file name that Linux file systems take."""
@@ -69,8 +67,8 @@ class OnConflict(StrEnum):
 class NameElements:
     """What is known of a recording. None is not known yet; a text that stays empty is known to be missing.
 
-    `start_ms` and `end_ms` are milliseconds since the epoch by the stream's timestamps, `start_ns` and
-    `end_ns` nanoseconds since the epoch by the server's clock.
+    `start_ms` and `end_ms` are milliseconds by the stream's own timestamps, `start_ns` and `end_ns`
+    nanoseconds since the epoch by the server's clock.
     """
 
     stream_name: str = ""
@@ -84,32 +82,6 @@ class NameElements:
     duration_ms: int | None = None
     audio_codec: str | None = None
     video_codec: str | None = None
-
-    @classmethod
-    def of(cls, recording: RecordingFacts, segment: SegmentFacts) -> NameElements:
-        """What the facts of a recording and of one of its files tell. Complete once `segment.end_ns` is
-        known."""
-        start_ms, is_over = segment.start_ns // 1_000_000, segment.end_ns is not None
-        return cls(
-            stream_name=recording.stream_name,
-            session_id=recording.session_id,
-            media_session_id=recording.media_session_id,
-            login=recording.login,
-            start_ms=start_ms,
-            end_ms=start_ms + segment.duration_ms if is_over else None,
-            start_ns=segment.start_ns,
-            end_ns=segment.end_ns,
-            duration_ms=segment.duration_ms if is_over else None,
-            audio_codec=_codec(segment, "audio"),
-            video_codec=_codec(segment, "video"),
-        )
-
-
-def _codec(segment: SegmentFacts, kind: str) -> str | None:
-    """The codec of the first track of a kind; empty when there is none, None while no track is known."""
-    if not segment.tracks:
-        return None
-    return next((track.codec for track in segment.tracks if track.kind == kind), "")
 
 
 @dataclass(frozen=True, slots=True)
