@@ -5,4 +5,12 @@ from aircheck.catalog.page import CursorError, Page
 from aircheck.catalog.trouble import DatabaseError, Trouble
 from aircheck.catalog.writer import WriterCounters
 
-__all__ = ["Catalog", "CursorError", "DatabaseError", "Page", "Totals", "Trouble", "WriterCounters"]
+__all__ = [
+    "Catalog",
+    "CursorError",
+    "DatabaseError",
+    "Page",
+    "Totals",
+    "Trouble",
+    "WriterCounters",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from enum import Enum
 from typing import Any, Protocol
 
@@ -50,3 +51,8 @@ def replace_on_conflict(statement: Any, table: Table) -> Any:
     """An `INSERT` (SQLite's and PostgreSQL's agree here) that replaces the row of the same `id`."""
     new = {column.name: statement.excluded[column.name] for column in table.c if column.name != "id"}
     return statement.on_conflict_do_update(index_elements=[table.c.id], set_=new)
+
+
+def dump_json(value: Any) -> str:
+    """How JSON columns are written: short. Raises ValueError for NaN, TypeError for what is no JSON value."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Select, func, or_, select
+from sqlalchemy import Column, Select, func, select
 
 from aircheck.catalog.database import Database
-from aircheck.catalog.page import Keyset, Page, clamp_limit
+from aircheck.catalog.page import Keyset, Page, clamp_limit, parse_cursor, serialize_cursor
 from aircheck.catalog.rows import TABLES, Kept, KeptT, from_row, to_row
 from aircheck.catalog.schema import events, recordings, segments, streams
 from aircheck.catalog.writer import Change, Writer, WriterCounters
@@ -134,9 +134,9 @@ class Catalog:
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page[StreamFacts]:
-        """Publications that were live at some time in [since_ns, until_ns). Raises `CursorError`."""
+        """Publications that began in [since_ns, until_ns). Raises `CursorError`."""
         c = streams.c
-        statement = _overlapping(select(streams), c.published_ns, c.ended_ns, since_ns, until_ns)
+        statement = _between(select(streams), c.published_ns, since_ns, until_ns)
         if stream_name is not None:
             statement = statement.where(c.name == stream_name)
         if is_live is not None:
@@ -148,6 +148,7 @@ class Catalog:
         self,
         *,
         stream_name: str | None = None,
+        app: str | None = None,
         state: RecordingState | None = None,
         media_session_id: str | None = None,
         since_ns: int | None = None,
@@ -155,17 +156,28 @@ class Catalog:
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page[RecordingFacts]:
-        """Recordings with some of their time in [since_ns, until_ns). Raises `CursorError`."""
+        """Recordings that began in [since_ns, until_ns). Raises `CursorError`."""
         c = recordings.c
-        statement = _overlapping(select(recordings), c.start_ns, c.end_ns, since_ns, until_ns)
+        statement = _between(select(recordings), c.start_ns, since_ns, until_ns)
         if stream_name is not None:
             statement = statement.where(c.stream_name == stream_name)
+        if app is not None:
+            statement = statement.where(c.app == app)
         if state is not None:
             statement = statement.where(c.state == state.value)
         if media_session_id is not None:
             statement = statement.where(c.media_session_id == media_session_id)
         found = await self._all(RecordingFacts, _RECORDINGS.select(statement, cursor, limit))
         return _RECORDINGS.page(found, limit)
+
+    async def latest_events(self, *, limit: int = 50, cursor: str | None = None) -> Page[Event]:
+        """Events, the newest first. Raises `CursorError`."""
+        statement = select(events).order_by(events.c.id.desc()).limit(clamp_limit(limit) + 1)
+        if cursor is not None:
+            statement = statement.where(events.c.id < parse_cursor(cursor)[0])
+        found = await self._all(Event, statement)
+        items = found[: clamp_limit(limit)]
+        return Page(items, serialize_cursor(items[-1].id) if len(found) > len(items) else None)
 
     async def events(
         self,
@@ -264,16 +276,11 @@ class Catalog:
         return tuple(found)
 
 
-def _overlapping(
-    statement: Select[Any],
-    start: Column[Any],
-    end: Column[Any],
-    since_ns: int | None,
-    until_ns: int | None,
+def _between(
+    statement: Select[Any], time: Column[Any], since_ns: int | None, until_ns: int | None
 ) -> Select[Any]:
-    """Rows whose time from start to end (still open: null) meets [since_ns, until_ns)."""
     if since_ns is not None:
-        statement = statement.where(or_(end.is_(None), end >= since_ns))
+        statement = statement.where(time >= since_ns)
     if until_ns is not None:
-        statement = statement.where(start < until_ns)
+        statement = statement.where(time < until_ns)
     return statement

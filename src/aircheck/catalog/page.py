@@ -66,7 +66,7 @@ def clamp_limit(limit: int) -> int:
     return min(max(limit, 1), MAX_PAGE)
 
 
-def serialize_cursor(time_ns: int, row_id: str) -> str:
+def serialize_cursor(time_ns: int, row_id: str = "") -> str:
     return urlsafe_b64encode(f"{time_ns}:{row_id}".encode()).decode().rstrip("=")
 
 

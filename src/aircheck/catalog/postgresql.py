@@ -9,8 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from aircheck.catalog.backend import Purpose, replace_on_conflict
-from aircheck.catalog.codec import dump_json
+from aircheck.catalog.backend import Purpose, dump_json, replace_on_conflict
 from aircheck.catalog.trouble import Trouble
 
 _READERS = 4
