@@ -36,6 +36,9 @@ HERE = Path(__file__).parent
 SETTLE_S = 2.0
 """Between the moment when all publishers send and the window that is measured."""
 
+IDLE_S = 1.0
+"""Between a server's start and the look at its idle memory."""
+
 SAMPLE_FILES = 3
 FILES_TIMEOUT_S = 30.0
 BASELINE = "nginx-rtmp"
@@ -81,6 +84,7 @@ class Measurement:
 
 def measure(server: Server, cell: Cell, round_number: int, window_s: float) -> Measurement:
     """Publish to a fresh server, measure the window, then judge the files."""
+    time.sleep(IDLE_S)
     idle = cost_of(server.pid)
     with _generator(server.rtmp_port, cell, SETTLE_S + window_s + 0.5) as process:
         begin, end = _measure_window(process, server.pid, window_s)

@@ -45,7 +45,7 @@ def nginx_rtmp(folder: Path) -> Iterator[Server]:
 
 @contextmanager
 def aircheck(folder: Path, *, python_options: tuple[str, ...] = ()) -> Iterator[Server]:
-    """Aircheck with its own defaults, except for ports and the record folder."""
+    """Aircheck with its own defaults, except for ports, the record folder and names that tell the stream."""
     rtmp_port, http_port = free_port(), free_port()
     record_dir = folder / "aircheck-recorded"
     record_dir.mkdir(parents=True)
@@ -134,4 +134,5 @@ listen = "127.0.0.1:{http_port}"
 
 [record]
 dir = "{record_dir}"
+name = "{{streamName}}"
 """
