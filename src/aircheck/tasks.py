@@ -11,7 +11,7 @@ _log = logging.getLogger(__name__)
 
 
 class TaskGroup:
-    """The background work of one owner. A failure is logged once and counted; `close` ends what still runs."""
+    """The background work of one owner. Failures are logged and counted; `close` ends what still runs."""
 
     def __init__(self, owner: str) -> None:
         self.owner = owner

@@ -14,6 +14,8 @@ from aircheck.media.track import Track
 
 _log = logging.getLogger(__name__)
 
+RATE_SPAN_NS = 2_000_000_000
+
 
 @dataclass(slots=True)
 class StreamCounters:
@@ -46,6 +48,8 @@ class Stream:
         self.first_arrival_ns = 0
         self.last_arrival_ns = 0
         self.back_buffer = BackBuffer(back_buffer_bytes)
+        self._rate_from: tuple[int, int] = (0, 0)
+        self._rate_bps = 0
         self._subscribers: tuple[Subscriber, ...] = ()
         self._on_demand = on_demand
         self._on_close = on_close
@@ -94,6 +98,15 @@ class Stream:
                 subscriber.deliver(batch)
             except Exception:
                 self._drop_faulty(subscriber)
+
+    def bitrate_bps(self) -> int:
+        """The bit rate of the last seconds, by arrival; asked for by people, so computed when asked."""
+        from_ns, from_bytes = self._rate_from
+        span_ns = self.last_arrival_ns - (from_ns or self.first_arrival_ns)
+        if span_ns >= RATE_SPAN_NS:
+            self._rate_bps = (self.counters.size_bytes - from_bytes) * 8_000_000_000 // span_ns
+            self._rate_from = (self.last_arrival_ns, self.counters.size_bytes)
+        return self._rate_bps
 
     def subscribe(self, subscriber: Subscriber) -> None:
         was_watched = self.is_watched

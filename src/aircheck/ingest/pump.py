@@ -93,6 +93,11 @@ class Link:
             self.is_paused = False
             self._pump._place(self)
 
+    def drain(self) -> None:
+        """Read what has arrived by now, whatever the mode."""
+        if not self.is_closed and not self.is_paused:
+            self._pump._drain(self)
+
     def close(self) -> None:
         """Close without telling the handler; what is still to be sent gets a chance first."""
         if self.is_closed or self._is_closing:

@@ -1,0 +1,1 @@
+"""Live and recorded streams, to viewers."""

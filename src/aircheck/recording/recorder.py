@@ -138,8 +138,9 @@ class Recorder:
         return segment
 
     def _close_segment(self, recording: Recording, segment: Segment, ends: dict[int, int]) -> None:
-        task = self._tasks.spawn(self._complete(recording, segment, ends), f"complete {segment.facts.id}")
-        self._closing[recording.facts.id].append(task)
+        closing = self._closing[recording.facts.id]
+        work = self._complete(recording, segment, ends, closing[-1] if closing else None)
+        closing.append(self._tasks.spawn(work, f"complete {segment.facts.id}"))
 
     def _on_gap(self, recording: Recording, gap: GapFacts) -> None:
         _log.warning(
@@ -179,8 +180,16 @@ class Recorder:
         segment.open()
         await self._say(EventKind.SEGMENT_CREATED, recording, segment.facts)
 
-    async def _complete(self, recording: Recording, segment: Segment, ends: dict[int, int]) -> None:
+    async def _complete(
+        self,
+        recording: Recording,
+        segment: Segment,
+        ends: dict[int, int],
+        previous: asyncio.Task[None] | None,
+    ) -> None:
         await segment.finish(ends)
+        if previous is not None:
+            await asyncio.wait({previous})  # names are given in the order of the segments
         recording.dropped_packets += segment.lost_packets
         recording.dropped_bytes += segment.lost_bytes
         if segment.writer is None or segment.accepted_packets <= segment.lost_packets:

@@ -309,7 +309,8 @@ class Recording:
         if primary_id is not None and not (packet.track.id == primary_id and packet.is_keyframe):
             return False
         rule = self.plan.rotation
-        return rule.is_due(pts_ms(packet) - segment.start_ms, segment.accepted_bytes)
+        duration_ms = pts_ms(packet) - segment.start_ms
+        return rule.is_due(duration_ms, segment.accepted_bytes, at_key_frames=primary_id is not None)
 
     def _take_track(self, packet: Packet, known: Track | None) -> None:
         """A track that is new or whose configuration changed."""
@@ -455,6 +456,6 @@ class Recording:
 
 
 def _gap_reason(error: Exception) -> GapReason:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
         return GapReason.DISK_FULL
     return GapReason.DISK_ERROR

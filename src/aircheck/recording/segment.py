@@ -194,9 +194,10 @@ class _Write(_SegmentJob):
             self._leave_out_refused()
         try:
             segment.writer.write(self.packets)
-        except Exception:
+        except Exception as error:
             segment.is_broken = True
-            self._lose()
+            segment.lost_packets += getattr(error, "dropped_packets", len(self.packets))
+            segment.lost_bytes += getattr(error, "dropped_bytes", self.size_bytes)
             raise
 
     def _leave_out_refused(self) -> None:

@@ -1,15 +1,17 @@
 """Volume: one file system and the threads that wait for it, so that nobody else has to.
 
 Theory of operation
-    A disk may stall for seconds at any call. Each volume therefore has a writer thread that takes jobs in order
-    (open, write, finish), a thread that makes them durable with one `syncfs` every `durability_interval`, and two
-    threads that finalize files. The loop never touches the disk; volumes never wait for one another.
+    A disk may stall for seconds at any call. Each volume therefore has a writer thread that takes jobs in
+    order (open, write, finish), a thread that makes them durable with one `syncfs` every
+    `durability_interval_s`, and two threads that finalize files. The loop never touches the disk; volumes
+    never wait for one another.
 
     Jobs are collected while the loop runs one turn and handed over in one go at its end: one wake-up of the
     writer thread serves every stream that was read in that turn.
 
-    What waits for a slow disk is bounded per job owner and per volume; whoever is over the bound drops media and
-    writes the gap down (see `recording.py`). Byte counts have one writing thread each, so they need no lock.
+    What waits for a slow disk is bounded per recording and per volume; whoever is over the bound drops media
+    and writes the gap down (see `recording.py`). Byte counts have one writing thread each, so they need no
+    lock.
 """
 
 from __future__ import annotations
@@ -62,9 +64,16 @@ class VolumeHealth:
 class Volume:
     """The file system that holds `directory`. `start` and `submit` on the loop; `stop` waits for all work."""
 
-    def __init__(self, directory: Path, *, durability_interval_s: float = 0.5) -> None:
+    def __init__(
+        self, directory: Path, *, durability_interval_s: float = 0.5, queue_max_bytes: int = 512 * 1024 * 1024
+    ) -> None:
         self.directory = directory
+        self.queue_max_bytes = queue_max_bytes
         self.last_error = ""
+        self.free_bytes = _free_bytes(directory)
+        """Space for an ordinary user, as of the last look; the loop never asks the disk."""
+        self.is_refusing = False
+        """Whether the last job failed."""
         self.write_errors = 0
         self.sync_errors = 0
         self.last_sync_s = time.monotonic()
@@ -99,13 +108,9 @@ class Volume:
         return self._submitted_bytes - self._done_bytes
 
     @property
-    def free_bytes(self) -> int:
-        """Space for an ordinary user; 0 when the file system cannot be asked."""
-        try:
-            stat = os.statvfs(self.directory)
-        except OSError:
-            return 0
-        return stat.f_bavail * stat.f_frsize
+    def is_overloaded(self) -> bool:
+        """Whether more waits for this disk than the node wants to hold in memory."""
+        return self._submitted_bytes - self._done_bytes > self.queue_max_bytes
 
     def health(self) -> VolumeHealth:
         return VolumeHealth(
@@ -134,9 +139,6 @@ class Volume:
         self.write_errors += 1
         self.last_error = f"{type(error).__name__}: {error}"
 
-    def clear_error(self) -> None:
-        self.last_error = ""
-
     def _hand_over(self) -> None:
         if self._collected:
             jobs, self._collected = self._collected, []
@@ -156,7 +158,9 @@ class Volume:
         started_s = time.monotonic()
         try:
             job.run()
+            self.is_refusing = False
         except Exception as error:
+            self.is_refusing = True
             self.note_error(error)
             self._on_loop(job.failed, error)
         self._done_bytes += job.size_bytes
@@ -176,6 +180,7 @@ class Volume:
         self._sync()
 
     def _sync(self) -> None:
+        self.free_bytes = _free_bytes(self.directory)
         if not self._is_dirty:
             self.last_sync_s = time.monotonic()
             return
@@ -189,6 +194,15 @@ class Volume:
             if self.sync_errors == 1 or self.sync_errors % 100 == 0:
                 _log.error("sync failed dir=%s errors=%d error=%s", self.directory, self.sync_errors, error)
             self.last_error = f"sync: {error}"
+
+
+def _free_bytes(directory: Path) -> int:
+    """Free space; 0 when the file system cannot be asked."""
+    try:
+        stat = os.statvfs(directory)
+    except OSError:
+        return 0
+    return stat.f_bavail * stat.f_frsize
 
 
 def sync_file_system(directory: Path) -> None:

@@ -1,0 +1,363 @@
+"""The composition root: builds the node from its settings, starts it, watches over it and stops it.
+
+Start: folder lock → catalogue → what a crash left is listed → recorder → listeners → ready → recovery
+beside the live server. Stop: nobody new → publishers end → files become final → HTTP ends → catalogue
+closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import gc
+import ipaddress
+import logging
+import os
+import signal
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
+
+from aircheck.catalog import Catalog
+from aircheck.clock import Clock, SystemClock
+from aircheck.errors import ConfigError
+from aircheck.faces.api.app import create_app
+from aircheck.faces.http_server import HttpServer
+from aircheck.facts import EndReason
+from aircheck.hub.registry import Registry
+from aircheck.hub.stream import Stream
+from aircheck.ingest.pump import Pump
+from aircheck.ingest.rtmp_server import RtmpServer, Timeouts
+from aircheck.ingest.rtmp_session import RtmpSession
+from aircheck.observability import configure_logging
+from aircheck.playback.rtmp_play import RtmpViewer
+from aircheck.recording import recovery
+from aircheck.recording.naming import NameTemplate
+from aircheck.recording.plan import RecordingPlan
+from aircheck.recording.recorder import Recorder
+from aircheck.service.access import AccessService
+from aircheck.service.downloads import DownloadService
+from aircheck.service.events import EventService
+from aircheck.service.health import HealthService
+from aircheck.service.journal import CatalogJournal
+from aircheck.service.live import LiveHub, LiveRecorder, LiveState
+from aircheck.service.publications import PublicationService
+from aircheck.service.recordings import RecordingService
+from aircheck.service.services import Services
+from aircheck.service.streams import StreamService
+from aircheck.settings import Listen, RecordSettings, Settings
+from aircheck.settings.model import HIDDEN_FOLDER
+from aircheck.systemd import Notifier, watchdog_interval_s
+from aircheck.tasks import TaskGroup
+from aircheck.wire.rtmp.connection import Limits
+
+_log = logging.getLogger(__name__)
+
+LAG_INTERVAL_S = 0.5
+BACK_BUFFER_BYTES = 4 * 1024 * 1024
+
+
+class Node:
+    """A complete server. `async with Node(settings) as node`: up on entry, everything final on exit."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.registry = Registry()
+        self.rtmp_address: tuple[str, int] | None = None
+        self.rtmps_address: tuple[str, int] | None = None
+        self.http_address: tuple[str, int] | None = None
+        self.tasks = TaskGroup("app")
+        self.lag_s = self.max_lag_s = 0.0
+        self._lock: TextIO | None = None
+        self._closers: list[Callable[[], object]] = []
+
+    async def __aenter__(self) -> Node:
+        try:
+            await self._start()
+        except BaseException:
+            await self._release()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stop()
+
+    async def _start(self) -> None:
+        settings = self.settings
+        self._lock = _lock_folder(settings.record)
+        settings.catalog_path.parent.mkdir(parents=True, exist_ok=True)
+        self.catalog = await Catalog.open(settings.catalog_path)
+        self.journal = CatalogJournal(self.catalog)
+        interval_s = settings.record.durability_interval_ms / 1000
+        self.recorder = Recorder(self.journal, self.clock, durability_interval_s=interval_s)
+        plan = _plan(settings.record)
+        unfinished = await recovery.find_unfinished(self.journal, plan.growing_dir)
+        self.recorder.start()
+        self.publications = PublicationService(
+            self.registry, self.recorder, self.journal, plan if settings.record.enabled else None
+        )
+        self._start_rtmp()
+        await self._start_http()
+        self.tasks.spawn(self._recover(unfinished, plan), "recovery")
+        self.tasks.spawn(self._watch_loop(), "loop lag")
+
+    async def _stop(self) -> None:
+        self.rtmp.stop_listening()
+        await self.tasks.close()
+        await self.rtmp.stop(EndReason.SHUTDOWN)
+        await self.recorder.stop(EndReason.SHUTDOWN)
+        await self.publications.tasks.join()
+        await self.http.stop()
+        await self.services.downloads.stop()
+        self.services.health.stop()
+        await self._release()
+
+    async def _release(self) -> None:
+        """What a start that failed half-way has taken goes back too."""
+        if pump := getattr(self, "pump", None):
+            pump.close()
+        if catalog := getattr(self, "catalog", None):
+            await catalog.close()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _start_rtmp(self) -> None:
+        settings = self.settings
+        self.access = AccessService(
+            users={user: secret.get_secret_value() for user, secret in settings.access.publish_users.items()},
+            tokens=[secret.get_secret_value() for secret in settings.access.publish_tokens],
+            keys=[secret.get_secret_value() for secret in settings.access.publish_keys],
+        )
+        self.pump = Pump(
+            asyncio.get_running_loop(),
+            interval_s=settings.pump.interval_ms / 1000,
+            tick_s=max(settings.pump.interval_ms / 10, 10) / 1000,
+        )
+        self.rtmp = RtmpServer(
+            self.pump,
+            self.registry,
+            self.access,
+            self.clock,
+            new_viewer=_new_viewer,
+            limits=Limits(max_message_bytes=settings.rtmp.max_message_bytes),
+            timeouts=Timeouts(settings.rtmp.handshake_timeout_s, settings.rtmp.idle_timeout_s),
+            max_connections=settings.rtmp.max_connections,
+            back_buffer_bytes=BACK_BUFFER_BYTES,
+        )
+        self.rtmp_address = self._listen(settings.rtmp.listen, None)
+        if settings.rtmps.listen is not None:
+            self.rtmps_address = self._listen(settings.rtmps.listen, _tls_context(settings))
+
+    def _listen(self, listen: Listen, tls: ssl.SSLContext | None) -> tuple[str, int]:
+        try:
+            return self.rtmp.listen(listen.host, listen.port, tls=tls)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot listen for RTMP on {listen}: {error.strerror}",
+                remedy="stop the program that has this port, or set another one as [rtmp] listen",
+            ) from error
+
+    async def _start_http(self) -> None:
+        live = LiveRecorder(self.recorder)
+        self.services = Services(
+            streams=StreamService(LiveHub(self.registry, self.recorder), self.clock),
+            recordings=RecordingService(self.catalog, live),
+            downloads=DownloadService(self.catalog, live, [self.settings.record.dir]),
+            events=EventService(self.catalog),
+            health=HealthService(
+                LiveState(
+                    self.recorder,
+                    self.rtmp,
+                    self.access,
+                    self.journal,
+                    http_connections=lambda: self.http.connections,
+                    loop_lag=lambda: (self.lag_s, self.max_lag_s),
+                ),
+                self.clock,
+            ),
+            clock=self.clock,
+        )
+        self.http = HttpServer(create_app(self.services))
+        listen = self.settings.http.listen
+        await self.http.start(listen.host, listen.port)
+        self.http_address = (listen.host, self.http.port)
+
+    async def _recover(self, unfinished: recovery.Unfinished, plan: RecordingPlan) -> None:
+        if not unfinished.segments and not unfinished.recordings:
+            return
+        _log.warning("recovering after a crash files=%d", len(unfinished))
+        report = await recovery.recover(unfinished, self.journal, plan, self.clock)
+        _log.info(
+            "recovery done recovered=%d empty=%d missing=%d failed=%d cut_bytes=%d",
+            report.recovered,
+            report.empty,
+            report.missing,
+            report.failed,
+            report.cut_bytes,
+        )
+
+    async def _watch_loop(self) -> None:
+        """How late the loop is: what every promise of promptness rests on."""
+        loop = asyncio.get_running_loop()
+        while True:
+            before_s = loop.time()
+            await asyncio.sleep(LAG_INTERVAL_S)
+            self.lag_s = max(0.0, loop.time() - before_s - LAG_INTERVAL_S)
+            self.max_lag_s = max(self.max_lag_s, self.lag_s)
+
+
+def serve(settings: Settings) -> int:
+    """Run a node until SIGTERM or SIGINT; returns the exit code. Raises ConfigError, CatalogError."""
+    writer = configure_logging(settings.log.level, settings.log.format)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(_serve(settings))
+    finally:
+        writer.close()
+
+
+async def _serve(settings: Settings) -> int:
+    stop = _stop_on_signals()
+    notifier = Notifier()
+    async with Node(settings) as node:
+        for line in _greeting(node):
+            print(line, flush=True)
+        if node.access.is_open and not _is_loopback(settings.rtmp.listen.host):
+            _log.warning("everybody who reaches the RTMP port may publish: set rules in [access]")
+        # What lives now lives as long as the process: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        notifier.ready("recording")
+        keep_alive = node.tasks.spawn(_feed_watchdog(notifier), "watchdog")
+        await stop.wait()
+        keep_alive.cancel()
+        notifier.stopping()
+        _log.info("stopping streams=%d", len(node.registry))
+    _log.info("stopped")
+    return 0
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """The first signal asks to stop in good order, the second one ends the process at once."""
+    stop = asyncio.Event()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            os._exit(1)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    return stop
+
+
+async def _feed_watchdog(notifier: Notifier) -> None:
+    interval_s = watchdog_interval_s()
+    while interval_s is not None:
+        notifier.alive()
+        await asyncio.sleep(interval_s)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address; a name other than localhost counts as reachable."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _new_viewer(stream: Stream, session: RtmpSession, stream_id: int) -> RtmpViewer:
+    return RtmpViewer(stream, session, stream_id)
+
+
+def _plan(record: RecordSettings) -> RecordingPlan:
+    return RecordingPlan(
+        record_dir=record.dir.absolute(),
+        growing_dir=record.growing_dir.absolute(),
+        template=NameTemplate.parse(
+            record.name, encoding=record.name_encoding, excluded_characters=record.name_exclude_characters
+        ),
+        container=record.format,
+        rotation=record.rotation,
+        has_rotation_index=record.rotation_index,
+        queue_max_bytes=record.queue_max_bytes,
+        reserve_bytes=record.reserve_kb * 1024,
+    )
+
+
+def _lock_folder(record: RecordSettings) -> TextIO:
+    """One server a record folder: another would take the files that this one writes for those of a crash."""
+    path = record.dir / HIDDEN_FOLDER / "lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.open("a+")
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write in the record folder {record.dir}: {error.strerror}",
+            remedy="make it writable for this user, or set another one as [record] dir",
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise ConfigError(
+            f"another server records into {record.dir}",
+            remedy="stop it, or give this one another [record] dir",
+        ) from error
+    return lock
+
+
+def _tls_context(settings: Settings) -> ssl.SSLContext:
+    rtmps = settings.rtmps
+    if rtmps.cert is None or rtmps.key is None:
+        raise ConfigError(
+            "[rtmps] listens without a certificate", remedy="set cert and key to the paths of PEM files"
+        )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(rtmps.cert, rtmps.key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"cannot use the certificate {rtmps.cert} with the key {rtmps.key}: {error}",
+            remedy="give the PEM files of a certificate chain and its key without a passphrase",
+        ) from error
+    return context
+
+
+def _greeting(node: Node) -> list[str]:
+    """What listens where, and how to publish: the first thing a person sees."""
+    record_dir = Path(node.settings.record.dir).absolute()
+    lines = ["Aircheck is up."]
+    if node.rtmp_address is not None:
+        host, port = node.rtmp_address
+        lines += [
+            f"  publish     rtmp://{_shown(host)}:{port}/live/NAME",
+            f"              ffmpeg -re -i FILE -c copy -f flv rtmp://{_shown(host)}:{port}/live/NAME",
+            f"              OBS: server rtmp://{_shown(host)}:{port}/live, stream key NAME",
+        ]
+    if node.rtmps_address is not None:
+        host, port = node.rtmps_address
+        lines.append(f"  publish     rtmps://{_shown(host)}:{port}/live/NAME")
+    if node.http_address is not None:
+        host, port = node.http_address
+        lines.append(f"  look        http://{_shown(host)}:{port}/   API: /docs   metrics: /metrics")
+    return [*lines, f"  recordings  {record_dir}"]
+
+
+def _shown(host: str) -> str:
+    """A host that can be typed: the machine itself where every address is meant."""
+    if host in ("0.0.0.0", "::", ""):
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,180 @@
+"""The RTMP server: listens, accepts, and keeps the sessions within their limits."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aircheck.clock import Clock
+from aircheck.facts import EndReason
+from aircheck.hub.registry import Registry
+from aircheck.hub.stream import Stream
+from aircheck.ingest.gatekeeper import Gatekeeper
+from aircheck.ingest.pump import Pump
+from aircheck.ingest.rtmp_session import RtmpSession, Viewer
+from aircheck.tasks import TaskGroup
+from aircheck.wire.rtmp import events
+from aircheck.wire.rtmp.connection import Limits
+
+_log = logging.getLogger(__name__)
+
+BACKLOG = 1024
+ACCEPTS_A_TURN = 64
+SWEEP_S = 1.0
+
+NewViewer = Callable[[Stream, RtmpSession, int], Viewer]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long a peer may take to begin, and how long a publisher may be silent."""
+
+    handshake_s: float = 10.0
+    idle_s: float = 30.0
+
+
+class RtmpServer:
+    """Every RTMP and RTMPS listener of the node and the sessions that came in by them."""
+
+    def __init__(
+        self,
+        pump: Pump,
+        registry: Registry,
+        gatekeeper: Gatekeeper,
+        clock: Clock,
+        *,
+        new_viewer: NewViewer,
+        limits: Limits | None = None,
+        timeouts: Timeouts | None = None,
+        max_connections: int = 2000,
+        back_buffer_bytes: int = 0,
+    ) -> None:
+        self.registry = registry
+        self.gatekeeper = gatekeeper
+        self.clock = clock
+        self.new_viewer = new_viewer
+        self.limits = limits or Limits()
+        self.timeouts = timeouts or Timeouts()
+        self.back_buffer_bytes = back_buffer_bytes
+        self.tasks = TaskGroup("rtmp")
+        self.sessions: dict[str, RtmpSession] = {}
+        self.refused: Counter[str] = Counter()
+        self.notices: Counter[str] = Counter()
+        """What was odd in the media of publishers, by kind."""
+        self.accepted = 0
+        self._pump = pump
+        self._max_connections = max_connections
+        self._listeners: list[socket.socket] = []
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    def listen(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> tuple[str, int]:
+        """Open a listener; returns the address it got. Raises OSError when it cannot."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        listener.setblocking(False)
+        self._listeners.append(listener)
+        self._pump.loop.add_reader(listener.fileno(), self._accept, listener, tls)
+        if self._sweeper is None:
+            self._sweeper = self._pump.loop.call_later(SWEEP_S, self._sweep)
+        address = listener.getsockname()
+        return address[0], address[1]
+
+    def stop_listening(self) -> None:
+        """Let nobody in any more."""
+        for listener in self._listeners:
+            self._pump.loop.remove_reader(listener.fileno())
+            listener.close()
+        self._listeners.clear()
+
+    async def stop(self, reason: EndReason) -> None:
+        """End every session in good order; what a publisher has sent by now is still taken."""
+        self.stop_listening()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        for session in list(self.sessions.values()):
+            session.request_reconnect()
+            session.drain()
+            session.close(reason)
+        await self.tasks.close()
+
+    def count_refused(self, reason: str) -> None:
+        self.refused[reason] += 1
+
+    def forget(self, session: RtmpSession) -> None:
+        self.sessions.pop(session.session_id, None)
+
+    def command(self, session: RtmpSession, event: events.CommandReceived) -> None:
+        """A command that no one here knows; recorders of other vendors are asked for by such."""
+        self.notices["unknown_command"] += 1
+        _log.debug("unknown command session=%s name=%s", session.session_id, event.name)
+
+    def notice_to(self, stream: Stream) -> Callable[[str, dict[str, object]], None]:
+        """Where a demuxer says what is odd in a stream: counted each time, logged once a stream and kind."""
+        said: set[str] = set()
+
+        def notice(kind: str, facts: dict[str, object]) -> None:
+            self.notices[kind] += 1
+            if kind not in said:
+                said.add(kind)
+                details = " ".join(f"{key}={value}" for key, value in facts.items())
+                _log.warning(
+                    "odd media stream=%s session=%s kind=%s %s",
+                    stream.name,
+                    stream.facts.session_id,
+                    kind,
+                    details,
+                )
+
+        return notice
+
+    def _accept(self, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
+        for _ in range(ACCEPTS_A_TURN):
+            try:
+                sock, address = listener.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                # Out of descriptors or memory: the peers in the backlog wait, those who are in go on.
+                self.refused["accept_failed"] += 1
+                _log.error("accept failed error=%s connections=%d", error, len(self.sessions))
+                self._pause_accepting(listener, tls)
+                return
+            self._admit(sock, address, tls)
+
+    def _pause_accepting(self, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
+        loop = self._pump.loop
+        loop.remove_reader(listener.fileno())
+
+        def again() -> None:
+            if listener in self._listeners:
+                loop.add_reader(listener.fileno(), self._accept, listener, tls)
+
+        loop.call_later(1.0, again)
+
+    def _admit(self, sock: socket.socket, address: tuple[str, int], tls: ssl.SSLContext | None) -> None:
+        if len(self.sessions) >= self._max_connections:
+            self.refused["too_many_connections"] += 1
+            sock.close()
+            return
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setblocking(False)
+        if tls is not None:
+            sock = tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        self.accepted += 1
+        session = RtmpSession(
+            self, f"{address[0]}:{address[1]}", protocol="rtmps" if tls is not None else "rtmp"
+        )
+        self.sessions[session.session_id] = session
+        session.link = self._pump.add(sock, session)
+
+    def _sweep(self) -> None:
+        now_s = self.clock.monotonic_s()
+        for session in list(self.sessions.values()):
+            session.sweep(now_s)
+        self._sweeper = self._pump.loop.call_later(SWEEP_S, self._sweep)

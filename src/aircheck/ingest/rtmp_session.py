@@ -1,0 +1,345 @@
+"""One RTMP peer: the wire's events become streams in the hub, and viewers of them.
+
+A session may publish several streams and play several others; encoders do one of either. While a decision is
+awaited the socket is paused, so that nothing a peer sends is lost or handled out of order.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import uuid
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from aircheck.facts import EndReason, StreamFacts
+from aircheck.hub.registry import StreamNameInUse
+from aircheck.hub.stream import Stream
+from aircheck.ingest.flv_demux import FlvDemuxer
+from aircheck.ingest.gatekeeper import Admission, Attempt
+from aircheck.ingest.pump import Link
+from aircheck.wire.errors import RemoteProtocolError
+from aircheck.wire.rtmp import events
+from aircheck.wire.rtmp.connection import ServerConnection
+
+if TYPE_CHECKING:
+    from aircheck.ingest.rtmp_server import RtmpServer
+
+_log = logging.getLogger(__name__)
+
+OUTPUT_MAX_BYTES = 32 * 1024 * 1024
+"""A peer that lets this much output pile up does not read at all: it is let go."""
+
+
+class Viewer(Protocol):
+    """Somebody who plays over this connection (implemented by playback)."""
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def pause(self, is_paused: bool) -> None: ...
+
+
+class Publication:
+    """What one publishing message stream feeds."""
+
+    __slots__ = ("demuxer", "stream", "stream_id")
+
+    def __init__(self, stream_id: int, stream: Stream, demuxer: FlvDemuxer) -> None:
+        self.stream_id = stream_id
+        self.stream = stream
+        self.demuxer = demuxer
+
+
+class RtmpSession:
+    """Implements the pump's `LinkHandler` and playback's `RtmpSink`."""
+
+    def __init__(self, server: RtmpServer, remote_address: str, *, protocol: str) -> None:
+        self.session_id = secrets.token_hex(6)
+        self.remote_address = remote_address
+        self.protocol = protocol
+        self.link: Link | None = None
+        self.started_s = self.last_received_s = server.clock.monotonic_s()
+        self.publications: dict[int, Publication] = {}
+        self.viewers: dict[int, Viewer] = {}
+        self._server = server
+        self._conn = ServerConnection(limits=server.limits, session=self.session_id)
+        self._app = ""
+        self._client = ""
+        self._proven_user = ""
+        self._pinged_s = 0.0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the peer publishes or plays: others have only so long to begin."""
+        return bool(self.publications or self.viewers)
+
+    @property
+    def pending_bytes(self) -> int:
+        return self.link.pending_bytes if self.link is not None else 0
+
+    # what the pump calls
+
+    def received(self, data: memoryview) -> None:
+        self.last_received_s = now_s = self._server.clock.monotonic_s()
+        try:
+            self._conn.receive(data, now_s)
+        except RemoteProtocolError as error:
+            self._handle_events()
+            self._refuse_peer(error)
+            return
+        self._handle_events()
+
+    def lost(self, error: OSError | None) -> None:
+        self._end(EndReason.DISCONNECTED)
+
+    # what playback calls
+
+    def send_messages(
+        self, stream_id: int, messages: Sequence[tuple[int, int, bytes | bytearray | memoryview]]
+    ) -> None:
+        self._conn.send_media_batch(stream_id, messages)
+        self._flush()
+        if self.pending_bytes > OUTPUT_MAX_BYTES:
+            _log.warning("peer does not read session=%s address=%s", self.session_id, self.remote_address)
+            self.close(EndReason.TIMED_OUT)
+
+    def play_ended(self, stream_id: int, reason: EndReason) -> None:
+        self.viewers.pop(stream_id, None)
+        self._conn.end_play(stream_id)
+        self._flush()
+
+    # what the server calls
+
+    def sweep(self, now_s: float) -> None:
+        """Once a second: let go who is too slow or has gone silent, ping who might have."""
+        limits = self._server.timeouts
+        if not self.is_busy:
+            if now_s - self.started_s > limits.handshake_s:
+                self._server.count_refused("handshake_timeout")
+                self.close(EndReason.TIMED_OUT)
+            return
+        silent_s = now_s - self.last_received_s
+        if self.publications and silent_s > limits.idle_s:
+            _log.warning(
+                "publisher is silent session=%s address=%s silent_s=%.0f",
+                self.session_id,
+                self.remote_address,
+                silent_s,
+            )
+            self.close(EndReason.TIMED_OUT)
+        elif silent_s > limits.idle_s / 2 and now_s - self._pinged_s > limits.idle_s / 2:
+            self._pinged_s = now_s
+            self._conn.send_ping(now_s)
+            self._flush()
+
+    def request_reconnect(self) -> None:
+        """Tell a peer that can be told that this server is going away."""
+        self._conn.request_reconnect(description="the server is shutting down")
+        self._flush()
+
+    def drain(self) -> None:
+        """Take what the peer has sent by now."""
+        if self.link is not None:
+            self.link.drain()
+
+    def close(self, reason: EndReason) -> None:
+        """End what the session publishes and plays, and close the connection."""
+        self._end(reason)
+        if self.link is not None:
+            self.link.close()
+
+    # events of the wire
+
+    def _handle_events(self) -> None:
+        for event in self._conn.events():
+            match event:
+                case events.MediaReceived():
+                    self._feed(event)
+                case events.ConnectRequested():
+                    self._connect(event)
+                case events.PublishRequested():
+                    self._decide(self._admit_publisher(event), "publish")
+                case events.PlayRequested():
+                    self._decide(self._admit_viewer(event), "play")
+                case events.PauseRequested():
+                    if (viewer := self.viewers.get(event.stream_id)) is not None:
+                        viewer.pause(event.is_paused)
+                case events.StreamClosed():
+                    self._close_stream(event.stream_id)
+                case events.CommandReceived():
+                    self._server.command(self, event)
+                case events.ConnectionEnded():
+                    self.close(EndReason.DISCONNECTED)
+                case _:
+                    pass
+        self._flush()
+
+    def _feed(self, event: events.MediaReceived) -> None:
+        publication = self.publications.get(event.stream_id)
+        if publication is None:
+            self._server.count_refused("media_without_publish")
+            return
+        batch = publication.demuxer.feed(event.messages, self._server.clock.wall_ns())
+        if batch.packets:
+            publication.stream.publish(batch)
+
+    def _connect(self, event: events.ConnectRequested) -> None:
+        self._app = event.app
+        self._client = event.flash_version
+        self._conn.accept_connect(event)
+
+    def _decide(self, work: Coroutine[Any, Any, None], what: str) -> None:
+        """Wait for an answer with the socket paused: what the peer sends next comes after it."""
+        if self.link is None:
+            work.close()
+            return
+        self.link.pause()
+        self._server.tasks.spawn(self._then_resume(work), f"{what} {self.session_id}")
+
+    async def _then_resume(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        finally:
+            self._flush()
+            if self.link is not None:
+                self.link.resume()
+
+    async def _admit_publisher(self, event: events.PublishRequested) -> None:
+        attempt = self._attempt(event.app, event.name, event.query)
+        admission = await self._server.gatekeeper.may_publish(attempt)
+        if self.link is None or self.link.is_closed:
+            return
+        if not event.name:
+            admission = Admission(False, reason="the stream has no name")
+        if not admission.is_allowed:
+            self._reject(event, "NetStream.Publish.Unauthorized", admission.reason)
+            return
+        stream = self._new_stream(event, admission)
+        try:
+            self._server.registry.publish(stream)
+        except StreamNameInUse as error:
+            self._reject(event, "NetStream.Publish.BadName", error.message)
+            return
+        demuxer = FlvDemuxer(on_notice=self._server.notice_to(stream))
+        self.publications[event.stream_id] = Publication(event.stream_id, stream, demuxer)
+        self._conn.accept_publish(event)
+        self._follow_demand(stream.is_watched)
+        _log.info(
+            "published stream=%s app=%s session=%s address=%s protocol=%s client=%s",
+            stream.name,
+            stream.facts.app,
+            self.session_id,
+            self.remote_address,
+            self.protocol,
+            self._client,
+        )
+
+    def _reject(self, event: events.PublishRequested, code: str, reason: str) -> None:
+        self._server.count_refused(code)
+        _log.warning(
+            "publisher refused stream=%s app=%s session=%s address=%s code=%s reason=%s",
+            event.name,
+            event.app,
+            self.session_id,
+            self.remote_address,
+            code,
+            reason,
+        )
+        self._conn.reject_publish(event, code, reason)
+
+    async def _admit_viewer(self, event: events.PlayRequested) -> None:
+        attempt = self._attempt(event.app, event.name, event.query)
+        admission = await self._server.gatekeeper.may_play(attempt)
+        if self.link is None or self.link.is_closed:
+            return
+        if not admission.is_allowed:
+            self._conn.reject_play(event, "NetStream.Play.Failed", admission.reason)
+            return
+        stream = self._server.registry.find(event.name, event.app)
+        if stream is None:
+            self._conn.reject_play(event, "NetStream.Play.StreamNotFound", f"no stream {event.name!r}")
+            return
+        self._stop_viewer(event.stream_id)
+        self._conn.accept_play(event)
+        self._flush()
+        viewer = self._server.new_viewer(stream, self, event.stream_id)
+        self.viewers[event.stream_id] = viewer
+        viewer.start()
+
+    def _close_stream(self, stream_id: int) -> None:
+        self._stop_viewer(stream_id)
+        if stream_id in self.publications:
+            self._unpublish(stream_id, EndReason.UNPUBLISHED)
+            self._conn.send_status(
+                stream_id, "status", "NetStream.Unpublish.Success", "the stream is not published any more"
+            )
+
+    # bookkeeping
+
+    def _attempt(self, app: str, name: str, query: dict[str, str]) -> Attempt:
+        return Attempt(
+            self.protocol, self.session_id, self.remote_address, app, name, query, self._proven_user
+        )
+
+    def _new_stream(self, event: events.PublishRequested, admission: Admission) -> Stream:
+        facts = StreamFacts(
+            id=str(uuid.uuid4()),
+            name=event.name,
+            app=event.app,
+            session_id=self.session_id,
+            protocol=self.protocol,
+            remote_address=self.remote_address,
+            login=admission.login or self.session_id,
+            client=self._client,
+            published_ns=self._server.clock.wall_ns(),
+        )
+        return Stream(
+            facts,
+            back_buffer_bytes=self._server.back_buffer_bytes,
+            on_demand=self._follow_demand,
+            on_close=self.close,
+        )
+
+    def _follow_demand(self, is_watched: bool) -> None:
+        """Read in batches while only recordings listen to what this peer publishes."""
+        if self.link is None:
+            return
+        watched = is_watched or any(one.stream.is_watched for one in self.publications.values())
+        self.link.set_batched(bool(self.publications) and not self.viewers and not watched)
+
+    def _stop_viewer(self, stream_id: int) -> None:
+        viewer = self.viewers.pop(stream_id, None)
+        if viewer is not None:
+            viewer.stop()
+
+    def _unpublish(self, stream_id: int, reason: EndReason) -> None:
+        publication = self.publications.pop(stream_id)
+        stream = publication.stream
+        self._server.registry.end(stream, reason, self._server.clock.wall_ns())
+        self._follow_demand(False)
+        _log.info(
+            "unpublished stream=%s session=%s reason=%s packets=%d size_mb=%.1f",
+            stream.name,
+            self.session_id,
+            reason,
+            stream.counters.packets,
+            stream.counters.size_bytes / 1e6,
+        )
+
+    def _end(self, reason: EndReason) -> None:
+        for stream_id in list(self.viewers):
+            self._stop_viewer(stream_id)
+        for stream_id in list(self.publications):
+            self._unpublish(stream_id, reason)
+        self._server.forget(self)
+
+    def _refuse_peer(self, error: RemoteProtocolError) -> None:
+        self._server.count_refused("protocol_error")
+        _log.warning(
+            "protocol error session=%s address=%s error=%s", self.session_id, self.remote_address, error
+        )
+        self.close(EndReason.PROTOCOL_ERROR)
+
+    def _flush(self) -> None:
+        if self.link is not None:
+            self.link.send(self._conn.data_to_send())

@@ -1,0 +1,77 @@
+"""Where one segment ends and the next begins.
+
+Rotation loses nothing: every packet of the stream goes into exactly one segment. A cut is made at a key
+frame of the primary video track (a stream of audio alone is cut at any packet); the other tracks follow
+when they pass the cut's time, so two segments are open for a moment. A changed decoder configuration, and
+a late track that a file cannot take in, cut in the same way from the track that brought them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from aircheck.media.packet import Packet
+from aircheck.media.track import Track
+
+LAGGARD_MS = 3000
+"""A track that has not passed the cut by then is silent: the old segment is closed without it."""
+
+TOLERANCE_MS = 50
+"""A key frame this much early still cuts: millisecond clocks round 20 s to 19.999."""
+
+
+@dataclass(frozen=True, slots=True)
+class RotationRule:
+    """When a segment is long enough. `None` means never."""
+
+    duration_ms: int | None = None
+    size_bytes: int | None = None
+
+    @property
+    def is_rotating(self) -> bool:
+        return self.duration_ms is not None or self.size_bytes is not None
+
+    def is_due(self, duration_ms: int, size_bytes: int, *, at_key_frames: bool = True) -> bool:
+        """`at_key_frames`: the next chance comes a group of pictures later, so a little early is on time."""
+        slack_ms = TOLERANCE_MS if at_key_frames else 0
+        if self.duration_ms is not None and duration_ms + slack_ms >= self.duration_ms:
+            return True
+        return self.size_bytes is not None and size_bytes >= self.size_bytes
+
+
+NEVER = RotationRule()
+
+
+@dataclass(slots=True)
+class Cut:
+    """A cut in progress: which tracks have moved to the new segment, and where each left the old one."""
+
+    at_ms: int
+    primary_id: int | None
+    waiting: set[int]
+    """Tracks that still go to the old segment."""
+    ends: dict[int, int] = field(default_factory=dict)
+    """Per moved track the dts at which the old segment's last sample ends, in the track's old timescale."""
+
+    def moves(self, packet: Packet) -> bool:
+        """Whether this packet is its track's first in the new segment."""
+        if packet.track.id == self.primary_id:
+            return packet.is_keyframe
+        return pts_ms(packet) >= self.at_ms
+
+    def take(self, packet: Packet, old: Track | None) -> None:
+        self.waiting.discard(packet.track.id)
+        timescale = packet.track.timescale
+        old_timescale = old.timescale if old is not None else timescale
+        self.ends[packet.track.id] = packet.dts * old_timescale // timescale
+
+    def is_over(self, now_ms: int) -> bool:
+        return not self.waiting or now_ms - self.at_ms > LAGGARD_MS
+
+
+def pts_ms(packet: Packet) -> int:
+    return packet.pts * 1000 // packet.track.timescale
+
+
+def dts_ms(packet: Packet) -> int:
+    return packet.dts * 1000 // packet.track.timescale

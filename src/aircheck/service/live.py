@@ -1,0 +1,143 @@
+"""The live side of the node, as the other services ask for it: hub and recorder behind their protocols."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import cast
+
+from aircheck.facts import RecordingFacts, SegmentFacts
+from aircheck.hub.registry import Registry
+from aircheck.hub.stream import Stream
+from aircheck.ingest.rtmp_server import RtmpServer
+from aircheck.recording.recorder import Recorder
+from aircheck.recording.volume import Volume
+from aircheck.service.access import AccessService
+from aircheck.service.downloads import GrowingFile
+from aircheck.service.health import NodeStatus, VolumeStatus
+from aircheck.service.journal import CatalogJournal
+from aircheck.service.recordings import RecordingHealth
+from aircheck.service.streams import StreamStatus
+
+STALL_S = 5.0
+"""A volume that has not synced for this long while media waits is failing."""
+
+
+class LiveHub:
+    """Implements `LiveStreams`."""
+
+    def __init__(self, registry: Registry, recorder: Recorder) -> None:
+        self._registry = registry
+        self._recorder = recorder
+
+    def streams(self) -> Sequence[StreamStatus]:
+        return [self._status(stream) for stream in self._registry]
+
+    def _status(self, stream: Stream) -> StreamStatus:
+        recordings = [recording for recording in self._recorder if recording.stream is stream]
+        return StreamStatus(
+            facts=replace(stream.facts, tracks=stream.track_facts()),
+            packets=stream.counters.packets,
+            size_bytes=stream.counters.size_bytes,
+            bitrate_bps=stream.bitrate_bps(),
+            gaps=sum(len(recording.gaps) for recording in recordings),
+            dropped_packets=sum(recording.current_facts().dropped_packets for recording in recordings),
+            subscribers=len(stream.subscribers),
+        )
+
+
+class LiveRecorder:
+    """Implements `LiveRecordings` and `GrowingFiles`."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def recordings(self) -> Sequence[RecordingFacts]:
+        return [recording.current_facts() for recording in self._recorder]
+
+    def segments(self, recording_id: str) -> Sequence[SegmentFacts]:
+        recording = self._recorder.get(recording_id)
+        if recording is None:
+            return ()
+        return [*recording.completed, *(segment.current_facts() for segment in recording.segments)]
+
+    def health(self, recording_id: str) -> RecordingHealth | None:
+        recording = self._recorder.get(recording_id)
+        if recording is None:
+            return None
+        volume = recording.volume
+        return RecordingHealth(
+            write_latency_s=volume.last_write_latency_s,
+            max_write_latency_s=volume.max_write_latency_s,
+            since_sync_s=time.monotonic() - volume.last_sync_s,
+            queued_bytes=recording.queued_bytes,
+        )
+
+    def growing_file(self, segment_id: str) -> GrowingFile | None:
+        for recording in self._recorder:
+            for segment in recording.segments:
+                if segment.facts.id == segment_id and segment.duration_ms and segment.writer is not None:
+                    return cast(GrowingFile, segment.writer)
+        return None
+
+
+class LiveState:
+    """Implements `LiveNode`: what the whole node is doing. `loop_lag` gives the last and the largest."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        rtmp: RtmpServer,
+        access: AccessService,
+        journal: CatalogJournal,
+        *,
+        http_connections: Callable[[], int],
+        loop_lag: Callable[[], tuple[float, float]],
+    ) -> None:
+        self._recorder = recorder
+        self._rtmp = rtmp
+        self._access = access
+        self._journal = journal
+        self._http_connections = http_connections
+        self._loop_lag = loop_lag
+
+    def status(self) -> NodeStatus:
+        protocols = Counter(session.protocol for session in self._rtmp.sessions.values())
+        lag_s, max_lag_s = self._loop_lag()
+        return NodeStatus(
+            connections={**protocols, "http": self._http_connections()},
+            refused=dict(self._rtmp.refused),
+            errors={
+                **self._rtmp.notices,
+                "catalog": self._journal.errors,
+                "finalize": self._recorder.failed_segments,
+            },
+            loop_lag_s=lag_s,
+            max_loop_lag_s=max_lag_s,
+        )
+
+    def volumes(self) -> Sequence[VolumeStatus]:
+        return [_volume_status(volume) for volume in self._recorder.volumes()]
+
+
+def _volume_status(volume: Volume) -> VolumeStatus:
+    """Asks the disk; called in a thread."""
+    stat = os.statvfs(volume.directory)
+    health = volume.health()
+    since_sync_s = time.monotonic() - health.last_sync_s
+    return VolumeStatus(
+        path=str(volume.directory),
+        size_bytes=stat.f_blocks * stat.f_frsize,
+        free_bytes=stat.f_bavail * stat.f_frsize,
+        is_failing=since_sync_s > STALL_S or volume.is_refusing,
+        last_error=health.last_error,
+        queued_bytes=health.queued_bytes,
+        write_errors=health.write_errors,
+        sync_errors=health.sync_errors,
+        write_latency_s=health.last_write_latency_s,
+        max_write_latency_s=health.max_write_latency_s,
+        since_sync_s=since_sync_s,
+    )

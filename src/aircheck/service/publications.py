@@ -1,0 +1,57 @@
+"""What happens when a stream comes and goes: its row, its events, the recording that settings ask for."""
+
+from __future__ import annotations
+
+import logging
+
+from aircheck.facts import Event, EventKind
+from aircheck.hub.registry import Registry
+from aircheck.hub.stream import Stream
+from aircheck.recording.plan import RecordingPlan
+from aircheck.recording.recorder import Recorder
+from aircheck.service.journal import CatalogJournal
+from aircheck.tasks import TaskGroup
+
+_log = logging.getLogger(__name__)
+
+
+class PublicationService:
+    """Follows the registry. `plan` is the recording every stream gets; `None` records only on request."""
+
+    def __init__(
+        self, registry: Registry, recorder: Recorder, journal: CatalogJournal, plan: RecordingPlan | None
+    ) -> None:
+        self.tasks = TaskGroup("publications")
+        self.failed_starts = 0
+        self._recorder = recorder
+        self._journal = journal
+        self._plan = plan
+        registry.listen(published=self._published, ended=self._ended)
+
+    def _published(self, stream: Stream) -> None:
+        facts = stream.facts
+        self.tasks.spawn(self._keep(stream, EventKind.STREAM_PUBLISHED, facts.published_ns), "published")
+        if self._plan is None:
+            return
+        try:
+            self._recorder.record(stream, self._plan, requested_by="settings")
+        except OSError as error:
+            self.failed_starts += 1
+            _log.error("cannot record stream=%s session=%s error=%s", stream.name, facts.session_id, error)
+
+    def _ended(self, stream: Stream) -> None:
+        at_ns = stream.facts.ended_ns or stream.facts.published_ns
+        self.tasks.spawn(self._keep(stream, EventKind.STREAM_UNPUBLISHED, at_ns), "ended")
+
+    async def _keep(self, stream: Stream, kind: EventKind, at_ns: int) -> None:
+        facts = stream.facts
+        await self._journal.put_stream(facts)
+        details: dict[str, object] = {"app": facts.app, "protocol": facts.protocol}
+        if facts.end_reason is not None:
+            details |= {
+                "end_reason": facts.end_reason.value,
+                "packets": stream.counters.packets,
+                "size_bytes": stream.counters.size_bytes,
+            }
+        event = Event(kind, at_ns, stream_name=facts.name, media_session_id=facts.id, facts=details)
+        await self._journal.add_event(event)

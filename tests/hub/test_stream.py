@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import pytest
+from helpers.packets import AUDIO, VIDEO, av_batches, batch, new_stream, stream_facts, video
+
+from aircheck.facts import EndReason
+from aircheck.hub.back_buffer import BackBuffer
+from aircheck.hub.registry import Registry, StreamNameInUse
+from aircheck.hub.stream import Stream
+from aircheck.media.packet import Batch
+
+
+class Listener:
+    def __init__(self, *, is_live: bool = False, fails: bool = False) -> None:
+        self.is_live = is_live
+        self.fails = fails
+        self.batches: list[Batch] = []
+        self.reasons: list[EndReason] = []
+
+    def deliver(self, batch: Batch) -> None:
+        if self.fails:
+            raise RuntimeError("subscriber's own trouble")
+        self.batches.append(batch)
+
+    def ended(self, reason: EndReason) -> None:
+        self.reasons.append(reason)
+
+
+def test_every_subscriber_gets_every_batch_in_order() -> None:
+    stream, first, second = new_stream(), Listener(), Listener()
+    stream.subscribe(first)
+    stream.subscribe(second)
+    sent = list(av_batches(1000))
+    for one in sent:
+        stream.publish(one)
+    assert first.batches == sent
+    assert second.batches == sent
+    assert stream.tracks == (VIDEO, AUDIO)
+    assert stream.counters.packets == sum(len(one.packets) for one in sent)
+
+
+def test_a_failing_subscriber_is_let_go_and_the_others_never_notice() -> None:
+    stream, bad, good = new_stream(), Listener(fails=True), Listener()
+    stream.subscribe(bad)
+    stream.subscribe(good)
+    sent = list(av_batches(600))
+    for one in sent:
+        stream.publish(one)
+    assert good.batches == sent
+    assert bad.reasons == [EndReason.INTERNAL_ERROR]
+    assert stream.counters.subscriber_errors == 1
+    assert stream.subscribers == (good,)
+
+
+def test_demand_is_told_when_the_first_viewer_comes_and_the_last_goes() -> None:
+    told: list[bool] = []
+    stream = Stream(stream_facts(), on_demand=told.append)
+    recording, viewer, other = Listener(), Listener(is_live=True), Listener(is_live=True)
+    stream.subscribe(recording)
+    stream.subscribe(viewer)
+    stream.subscribe(other)
+    stream.unsubscribe(viewer)
+    stream.unsubscribe(other)
+    assert told == [True, False]
+
+
+def test_an_end_is_told_once_and_keeps_the_facts() -> None:
+    stream, listener = new_stream(), Listener()
+    stream.subscribe(listener)
+    stream.publish(next(av_batches(200)))
+    stream.end(EndReason.UNPUBLISHED, 5)
+    stream.end(EndReason.DISCONNECTED, 6)
+    assert listener.reasons == [EndReason.UNPUBLISHED]
+    assert stream.facts.ended_ns == 5
+    assert [track.codec for track in stream.facts.tracks] == ["h264", "aac"]
+
+
+def test_the_back_buffer_begins_at_the_last_key_frame() -> None:
+    buffer = BackBuffer(1 << 20)
+    for one in av_batches(2500, gop_ms=1000):
+        buffer.add(one)
+    packets = buffer.packets(VIDEO.id)
+    assert packets[0].is_keyframe
+    assert packets[0].dts == 2000
+    assert packets[-1].dts * 1000 // packets[-1].track.timescale >= 2440
+
+
+def test_a_group_of_pictures_over_the_limit_is_not_kept() -> None:
+    buffer = BackBuffer(1000)
+    buffer.add(batch([video(0, key=True, size=600)]))
+    assert len(buffer.packets(VIDEO.id)) == 1
+    buffer.add(batch([video(40, size=600)]))
+    assert buffer.packets(VIDEO.id) == []
+    buffer.add(batch([video(80, size=100)]))
+    assert buffer.size_bytes == 0
+
+
+def test_the_first_publisher_of_a_name_keeps_it_until_it_ends() -> None:
+    registry = Registry()
+    first = new_stream("cam")
+    registry.publish(first)
+    with pytest.raises(StreamNameInUse, match="cam"):
+        registry.publish(new_stream("cam"))
+    registry.end(first, EndReason.UNPUBLISHED, 1)
+    second = new_stream("cam")
+    registry.publish(second)
+    assert registry.find("cam") is second
+
+
+def test_a_name_is_found_in_its_application_first_and_in_any_other_after() -> None:
+    registry = Registry()
+    live, vod = Stream(stream_facts(app="live")), Stream(stream_facts(app="vod", stream_id="two"))
+    registry.publish(live)
+    registry.publish(vod)
+    assert registry.find("cam", "vod") is vod
+    assert registry.find("cam", "elsewhere") is live
+    assert registry.by_id("two") is vod
