@@ -198,7 +198,7 @@ def _known(path: tuple[str, ...]) -> str:
 
 
 def _did_you_mean(name: str, known: list[str]) -> str:
-    close = get_close_matches(name, known, n=1)
+    close = get_close_matches(name, known, n=1, cutoff=0.7)
     return f"Did you mean {close[0]}?" if close else ""
 
 

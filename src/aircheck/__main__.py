@@ -1,0 +1,3 @@
+from aircheck.cli import main
+
+main()

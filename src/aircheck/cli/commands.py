@@ -1,0 +1,150 @@
+"""The commands. Exit codes: 0 done, 1 it did not work, 2 it cannot work as asked (usage, settings).
+
+Heavy rooms are imported inside the command that needs them, so that `aircheck --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from aircheck import __version__
+from aircheck.cli import views
+from aircheck.errors import AircheckError, ConfigError
+from aircheck.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from aircheck.facts import RecordingFacts, SegmentFacts
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+app = typer.Typer(
+    help="A live-stream recorder: any publisher in, files you can trust out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="Settings, TOML. Default: $AIRCHECK_CONFIG, else ./aircheck.toml."),
+]
+Host = Annotated[
+    str | None, typer.Option(help="Listen here on every port instead; 0.0.0.0 is the whole network.")
+]
+
+
+def main() -> None:
+    """The entry point: expected errors become a panel and an exit code, all others a traceback."""
+    try:
+        app(prog_name="aircheck")
+    except AircheckError as error:
+        views.show_error(error)
+        sys.exit(EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED)
+
+
+@app.command()
+def serve(config: Config = None, host: Host = None) -> None:
+    """Run the server until Ctrl-C or SIGTERM; recordings are finished before it ends."""
+    from aircheck.app import serve as run_server
+
+    raise typer.Exit(run_server(_settings(config, host)))
+
+
+@app.command()
+def demo(config: Config = None, host: Host = None) -> None:
+    """Run the server with a stream of its own making, to watch a recording grow."""
+    from aircheck.demo import run_demo
+
+    raise typer.Exit(run_demo(_settings(config, host)))
+
+
+@app.command("ls")
+def list_recordings(
+    config: Config = None,
+    stream: Annotated[str | None, typer.Option(help="Only of this stream.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="At most so many.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: one JSON document.")] = False,
+) -> None:
+    """List recordings, the newest first, whether the server runs or not."""
+    from aircheck.plain import to_plain
+
+    catalog = _settings(config).catalog_path
+    # Reading must not create a catalogue: without one there are no recordings.
+    found = asyncio.run(_read_recordings(catalog, stream, limit)) if catalog.exists() else []
+    if as_json:
+        rows = [to_plain(facts) | {"segments": [to_plain(each) for each in files]} for facts, files in found]
+        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    elif found:
+        views.show_recordings(found)
+    else:
+        typer.echo("No recordings yet. Publish a stream: it is recorded from its first packet.")
+
+
+@app.command()
+def recover(
+    paths: Annotated[list[Path], typer.Argument(help="Files, or folders to search for them.", exists=True)],
+    force: Annotated[bool, typer.Option(help="Also files that do not bear the recorder's note.")] = False,
+) -> None:
+    """Make files whole that a crash left unfinished; whole files and those of others are not touched.
+
+    The server does this by itself at its next start. This is for files on another machine or disk.
+    """
+    from aircheck.cli.recovering import recover_files
+
+    files = [file for path in paths for file in _media_files(path)]
+    if not files:
+        raise ConfigError("no MP4 files there", remedy="Name files, or a folder that holds some.")
+    raise typer.Exit(0 if recover_files(files, force=force) else EXIT_FAILED)
+
+
+@app.command("settings")
+def show_settings(
+    config: Config = None,
+    markdown: Annotated[bool, typer.Option(help="Instead the reference of all settings, Markdown.")] = False,
+) -> None:
+    """Check the settings and show every one of them as it is in force."""
+    if markdown:
+        from aircheck.settings.reference import reference_page
+
+        typer.echo(reference_page(), nl=False)
+    else:
+        views.show_settings(_settings(config))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(f"aircheck {__version__}")
+
+
+def _settings(config: Path | None, host: str | None = None) -> Settings:
+    settings = load_settings(config)
+    return settings if host is None else settings.with_host(host)
+
+
+async def _read_recordings(
+    path: Path, stream: str | None, limit: int
+) -> list[tuple[RecordingFacts, tuple[SegmentFacts, ...]]]:
+    """Recordings with their files."""
+    from aircheck.catalog import Catalog
+
+    catalog = await Catalog.open(path)
+    try:
+        page = await catalog.recordings(stream_name=stream, limit=limit)
+        files = await catalog.segments_of([facts.id for facts in page.items])
+    finally:
+        await catalog.close()
+    return [(facts, files[facts.id]) for facts in page.items]
+
+
+def _media_files(path: Path) -> Iterator[Path]:
+    return iter(sorted(path.rglob("*.mp4"))) if path.is_dir() else iter([path])

@@ -1,0 +1,113 @@
+"""How answers look: tables and panels on a terminal, plain wide lines in a pipe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from aircheck.errors import AircheckError
+from aircheck.settings import Settings, SettingsError
+from aircheck.settings.load import default_values
+
+if TYPE_CHECKING:
+    from aircheck.facts import RecordingFacts, SegmentFacts
+
+_PIPED_WIDTH = 240
+_STATE_STYLES = {"recording": "bold red", "complete": "green", "failed": "red", "finalizing": "yellow"}
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Wide when nobody looks, so that lines stay whole and can be searched."""
+    shown = Console(stderr=stderr, highlight=False)
+    return shown if shown.is_terminal else Console(stderr=stderr, highlight=False, width=_PIPED_WIDTH)
+
+
+def show_error(error: AircheckError) -> None:
+    """What is wrong and what to do about it: a panel on a terminal, lines elsewhere."""
+    if isinstance(error, SettingsError):
+        complaints = [(str(problem), problem.remedy) for problem in error.problems]
+    else:
+        complaints = [(error.message, error.remedy)]
+    out = console(stderr=True)
+    if not out.is_terminal:
+        for message, remedy in complaints:
+            typer.echo(f"error: {message}" + (f"\n  {remedy}" if remedy else ""), err=True)
+        return
+    lines = [
+        Text(remedy, style="green") if index else Text(message)
+        for message, remedy in complaints
+        for index in range(2 if remedy else 1)
+    ]
+    out.print(
+        Panel(Group(*lines), title="It cannot be done like this", title_align="left", border_style="red")
+    )
+
+
+def show_recordings(found: Sequence[tuple[RecordingFacts, tuple[SegmentFacts, ...]]]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("started", "stream", "state"):
+        table.add_column(column, no_wrap=True)
+    for column in ("length", "size", "gaps"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("file", overflow="fold")
+    for facts, files in found:
+        table.add_row(
+            local_time(facts.start_ns),
+            facts.stream_name,
+            Text(facts.state, style=_STATE_STYLES.get(facts.state, "")),
+            clock_time(facts.duration_ms),
+            file_size(facts.size_bytes),
+            str(facts.gaps) if facts.gaps else "",
+            _files(files) + (f"  {facts.error}" if facts.error else ""),
+        )
+    console().print(table)
+
+
+def show_settings(settings: Settings) -> None:
+    """Every setting in force; those that differ from their default stand out. Secrets stay hidden."""
+    values, defaults = settings.model_dump(mode="json"), default_values()
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("setting", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    table.add_column("default", overflow="fold", style="dim")
+    for section, keys in values.items():
+        for key, value in keys.items():
+            default, is_changed = defaults[section][key], value != defaults[section][key]
+            shown = Text(json.dumps(value, ensure_ascii=False), style="bold" if is_changed else "")
+            table.add_row(f"{section}.{key}", shown, json.dumps(default) if is_changed else "")
+    console().print(table)
+
+
+def local_time(time_ns: int) -> str:
+    return datetime.fromtimestamp(time_ns // 1_000_000_000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def clock_time(duration_ms: int) -> str:
+    """`0:00:20`, hours uncapped."""
+    minutes, seconds = divmod(duration_ms // 1000, 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+
+
+def file_size(size_bytes: int) -> str:
+    """`0 B`, `12.3 MB`: powers of 1000, as file managers show them."""
+    size, unit = float(size_bytes), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if size < 1000 or unit == "TB":
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def _files(files: Sequence[SegmentFacts]) -> str:
+    if not files:
+        return ""
+    others = f" and {len(files) - 1} more" if len(files) > 1 else ""
+    return files[0].file_name + others
