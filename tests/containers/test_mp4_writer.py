@@ -11,49 +11,16 @@ from pathlib import Path
 
 import pytest
 from helpers.mp4_media import Clip, batches, demux, ffmpeg_complaints, shifted
+from helpers.mp4_streams import AUDIO, VIDEO, audio, media, open_writer, video
 from helpers.tools import requires
 
-from aircheck.containers.mp4 import Method, Mp4Writer, WriteError
+from aircheck.containers.mp4 import Method, WriteError
 from aircheck.containers.recover import ForeignFileError, inspect_file, read_note, recover_file
 from aircheck.errors import ContainerError
 from aircheck.media.packet import Packet
 from aircheck.media.track import Codec, Track
 
-VIDEO = Track(
-    0,
-    Codec.H264,
-    1000,
-    bytes.fromhex("0142c00dffe1001a6742c00ddb0141fb016a020202800001f4000075300078a15500000468ce3c80"),
-    320,
-    180,
-)
-AUDIO = Track(1, Codec.AAC, 48000, b"\x11\x90", sample_rate=48000, channels=2)
-
 MakeClip = Callable[..., Clip]
-
-
-def video(ms: int, *, key: bool = False, pts: int | None = None) -> Packet:
-    return Packet(VIDEO, ms if pts is None else pts, ms, key, b"v%6d" % ms)
-
-
-def audio(frame: int) -> Packet:
-    return Packet(AUDIO, frame * 1024, frame * 1024, True, b"a%6d" % frame)
-
-
-def media(seconds: float, start_ms: int = 0) -> list[Packet]:
-    """25 pictures and about 47 audio frames a second, in order of time."""
-    packets = [video(ms, key=ms % 1000 == 0) for ms in range(start_ms, start_ms + int(seconds * 1000), 40)]
-    first = start_ms * 48 // 1024
-    packets += [audio(first + frame) for frame in range(int(seconds * 48000) // 1024)]
-    return sorted(packets, key=lambda packet: Fraction(packet.dts, packet.track.timescale))
-
-
-def open_writer(
-    path: Path, *, tracks: Sequence[Track] = (VIDEO, AUDIO), reserve_bytes: int = 65536
-) -> Mp4Writer:
-    return Mp4Writer(
-        path, tracks, note=b'{"who":"test"}', creation_ns=1_700_000_000 * 10**9, reserve_bytes=reserve_bytes
-    )
 
 
 def test_a_batch_of_200_ms_is_on_disk_by_one_system_call(
@@ -274,9 +241,9 @@ def test_note_and_facts_can_be_read_from_growing_and_final_files(tmp_path: Path)
     assert (growing.is_final, final.is_final) == (False, True)
     assert growing.start_ms == final.start_ms == 100_000
     assert growing.creation_ns == final.creation_ns == 1_700_000_000 * 10**9
-    assert growing.duration_ms == final.duration_ms == done.duration_ms == 2000
+    assert growing.duration_ms == final.duration_ms == done.duration_ms == 2005
     assert growing.tracks == done.tracks
-    assert [track.packets for track in final.tracks] == [50, 93]
+    assert [track.packets for track in final.tracks] == [50, 94]
     assert done.size_bytes == path.stat().st_size
     assert read_note(path) == b"the end"
 

@@ -206,7 +206,7 @@ def run_lengths(values: array[int]) -> tuple[array[int], array[int]]:
 
 
 def _is_restless(values: array[int]) -> bool:
-    """Whether nearly every value differs from the one before: finding runs would cost time and save nothing."""
+    """Whether nearly every value differs from the last: finding runs would cost time and save nothing."""
     sample = values[:_RESTLESS_SAMPLE]
     return len(run_lengths(sample)[0]) > _RESTLESS_SHARE * len(sample)
 

@@ -83,14 +83,13 @@ def outline(disk: Disk) -> Outline:
     """What kind of file this is. Reads a few headers and the `moov`."""
     size = disk.size_bytes
     foreign = Outline(Condition.FOREIGN, size)
-    if size == 0:
+    start = disk.read(0, FREE_OFFSET + 8)
+    if FTYP.startswith(start) or (start[:FREE_OFFSET] == FTYP and not any(start[FREE_OFFSET:])):
+        # Less than our first write: a crash in the first instant.
         return Outline(Condition.EMPTY, size)
-    first = _box_at(disk, FREE_OFFSET)
-    if disk.read(0, len(FTYP)) != FTYP or (first is not None and first[1] != b"free"):
+    first = parse_header(start, FREE_OFFSET)
+    if start[:FREE_OFFSET] != FTYP or first is None or first[1] != b"free":
         return foreign
-    if first is None:
-        # Nothing but our ftyp, or that and zeros: a crash in the first instant.
-        return Outline(Condition.EMPTY, size) if not any(disk.read(FREE_OFFSET, 16)) else foreign
     if first[0] == 8:
         return _outline_final(disk, size) or foreign
     return _outline_fragmented(disk, FREE_OFFSET + first[0], size)
@@ -129,9 +128,17 @@ def _outline_init(disk: Disk, area: int, size: int, has_helper: bool) -> Outline
         offset += header[0]
         if offset > size or not header[0]:
             break
-    if not moov:
+    if not _is_whole(moov):
+        # Our layout without its init segment: a crash before there was any media.
         return Outline(Condition.EMPTY if area % BLOCK == 0 else Condition.FOREIGN, size)
     return Outline(Condition.FRAGMENTED, size, area, offset, moov, _has_note(moov), has_helper)
+
+
+def _is_whole(moov: bytes) -> bool:
+    try:
+        return any(span.kind == b"trak" for span in children(moov, 8, len(moov)))
+    except ValueError:
+        return False
 
 
 def reopened(disk: Disk, final: Outline) -> Outline:
