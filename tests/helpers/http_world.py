@@ -1,4 +1,4 @@
-"""A small world behind the HTTP faces: lists instead of a hub and a recorder; a real catalogue, real files."""
+"""A small world behind the HTTP faces: lists for a hub and a recorder; a real catalogue, real files."""
 
 from __future__ import annotations
 

@@ -30,15 +30,15 @@ _DESCRIBED: dict[int | str, dict[str, Any]] = {
     304: {"description": "The client has it already."},
     412: {"description": "`If-Match` or `If-Unmodified-Since` does not hold."},
     416: {"description": "Nothing that `Range` asked for exists; `Content-Range` has the size."},
-    **problem_responses(404, 503),
+    **problem_responses(404, 422, 503),
 }
 
 
 def file_routes(services: Services) -> APIRouter:
     router = APIRouter(tags=["files"])
-    downloads = services.downloads
 
     def respond(name: str, download: bool, disposition: Disposition | None) -> Response:
+        downloads = services.downloads
         as_attachment = download or downloads.as_attachment
         if disposition is not None:
             as_attachment = disposition is Disposition.ATTACHMENT

@@ -7,7 +7,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, gener
 
 from aircheck import __version__
 from aircheck.faces.api.metrics import NodeCollector
-from aircheck.faces.api.models import HealthModel, VolumeModel
+from aircheck.faces.api.models import Health, Volume
 from aircheck.service.health import VolumeStatus
 from aircheck.service.services import Services
 
@@ -18,9 +18,9 @@ def health_routes(services: Services, registry: CollectorRegistry, collector: No
     @router.get(
         "/healthz",
         operation_id="getHealth",
-        responses={503: {"model": HealthModel, "description": "A volume is failing."}},
+        responses={503: {"model": Health, "description": "A volume is failing."}},
     )
-    async def get_health(response: Response) -> HealthModel:
+    async def get_health(response: Response) -> Health:
         """200 while this node can record, 503 while one of its disks cannot be written."""
         health = _health(services, await services.health.volumes())
         response.status_code = 200 if health.status == "ok" else 503
@@ -41,15 +41,15 @@ def health_routes(services: Services, registry: CollectorRegistry, collector: No
     return router
 
 
-def _health(services: Services, volumes: tuple[VolumeStatus, ...]) -> HealthModel:
-    return HealthModel(
+def _health(services: Services, volumes: tuple[VolumeStatus, ...]) -> Health:
+    return Health(
         status="failing" if any(volume.is_failing for volume in volumes) else "ok",
         version=__version__,
         uptime_ms=round(services.health.uptime_s * 1000),
         streams=len(services.streams.list()),
         active_recordings=len(services.recordings.active()),
         volumes=[
-            VolumeModel(
+            Volume(
                 path=volume.path,
                 size_bytes=volume.size_bytes,
                 free_bytes=volume.free_bytes,

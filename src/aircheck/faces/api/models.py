@@ -6,9 +6,9 @@ so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 from pydantic import BaseModel, Field
@@ -16,7 +16,6 @@ from pydantic import BaseModel, Field
 from aircheck.catalog import Page
 from aircheck.facts import (
     EndReason,
-    Event,
     EventKind,
     GapFacts,
     GapReason,
@@ -24,14 +23,11 @@ from aircheck.facts import (
     RecordingState,
     SegmentFacts,
     SegmentState,
-    StreamFacts,
     TrackFacts,
 )
+from aircheck.facts import Event as EventFacts
 from aircheck.service.recordings import RecordingDetail
 from aircheck.service.streams import StreamStatus
-
-T = TypeVar("T")
-Item = TypeVar("Item", bound=BaseModel)
 
 RECORDS_PATH = "/client/records"
 
@@ -53,18 +49,7 @@ def _optional_time(ns: int | None) -> str | None:
     return None if ns is None else rfc3339(ns)
 
 
-class PageModel(BaseModel, Generic[Item]):
-    """A part of a long list. Ask again with `cursor=next_cursor` for what follows; null at the end."""
-
-    items: list[Item]
-    next_cursor: str | None = None
-
-
-def page_model(page: Page[T], translate: Callable[[T], Item]) -> PageModel[Item]:
-    return PageModel(items=[translate(item) for item in page.items], next_cursor=page.next_cursor)
-
-
-class TrackModel(BaseModel):
+class Track(BaseModel):
     id: int
     kind: str = Field(examples=["video"])
     codec: str = Field(examples=["h264"])
@@ -78,7 +63,7 @@ class TrackModel(BaseModel):
     duration_ms: int
 
     @classmethod
-    def of(cls, track: TrackFacts) -> TrackModel:
+    def of(cls, track: TrackFacts) -> Track:
         return cls(
             id=track.id,
             kind=track.kind,
@@ -94,7 +79,7 @@ class TrackModel(BaseModel):
         )
 
 
-class StreamModel(BaseModel):
+class Stream(BaseModel):
     """A live stream: one publication of a name."""
 
     id: str = Field(description="The media session: a new one with each publication.")
@@ -107,7 +92,7 @@ class StreamModel(BaseModel):
     client: str = Field(description="What the publisher says it is.")
     published_time_utc: str
     uptime_ms: int
-    tracks: list[TrackModel]
+    tracks: list[Track]
     packets: int
     size_bytes: int
     bitrate_bps: int
@@ -116,20 +101,20 @@ class StreamModel(BaseModel):
     subscribers: int = Field(description="Recordings and viewers that take this stream.")
 
     @classmethod
-    def of(cls, stream: StreamStatus, uptime_ms: int) -> StreamModel:
-        facts: StreamFacts = stream.facts
+    def of(cls, stream: StreamStatus, uptime_ms: int) -> Stream:
+        publication = stream.facts
         return cls(
-            id=facts.id,
-            name=facts.name,
-            app=facts.app,
-            session_id=facts.session_id,
-            protocol=facts.protocol,
-            remote_address=facts.remote_address,
-            login=facts.login,
-            client=facts.client,
-            published_time_utc=rfc3339(facts.published_ns),
+            id=publication.id,
+            name=publication.name,
+            app=publication.app,
+            session_id=publication.session_id,
+            protocol=publication.protocol,
+            remote_address=publication.remote_address,
+            login=publication.login,
+            client=publication.client,
+            published_time_utc=rfc3339(publication.published_ns),
             uptime_ms=uptime_ms,
-            tracks=[TrackModel.of(track) for track in facts.tracks],
+            tracks=[Track.of(track) for track in publication.tracks],
             packets=stream.packets,
             size_bytes=stream.size_bytes,
             bitrate_bps=stream.bitrate_bps,
@@ -140,10 +125,10 @@ class StreamModel(BaseModel):
 
 
 class StreamList(BaseModel):
-    items: list[StreamModel]
+    items: list[Stream]
 
 
-class GapModel(BaseModel):
+class Gap(BaseModel):
     """Media that is missing, and why."""
 
     start_ms: int = Field(description="On the stream's own timeline.")
@@ -154,7 +139,7 @@ class GapModel(BaseModel):
     time_utc: str | None = None
 
     @classmethod
-    def of(cls, gap: GapFacts) -> GapModel:
+    def of(cls, gap: GapFacts) -> Gap:
         return cls(
             start_ms=gap.start_ms,
             duration_ms=gap.duration_ms,
@@ -165,7 +150,7 @@ class GapModel(BaseModel):
         )
 
 
-class SegmentModel(BaseModel):
+class Segment(BaseModel):
     """One file of a recording. Its links work from the first second on, while the file still grows."""
 
     id: str
@@ -182,11 +167,11 @@ class SegmentModel(BaseModel):
     size_bytes: int
     is_recovered: bool = Field(description="Made whole after a crash.")
     error: str
-    tracks: list[TrackModel]
-    gaps: list[GapModel]
+    tracks: list[Track]
+    gaps: list[Gap]
 
     @classmethod
-    def of(cls, segment: SegmentFacts) -> SegmentModel:
+    def of(cls, segment: SegmentFacts) -> Segment:
         url = record_url(segment.file_name)
         return cls(
             id=segment.id,
@@ -203,12 +188,12 @@ class SegmentModel(BaseModel):
             size_bytes=segment.size_bytes,
             is_recovered=segment.is_recovered,
             error=segment.error,
-            tracks=[TrackModel.of(track) for track in segment.tracks],
-            gaps=[GapModel.of(gap) for gap in segment.gaps],
+            tracks=[Track.of(track) for track in segment.tracks],
+            gaps=[Gap.of(gap) for gap in segment.gaps],
         )
 
 
-class RecordingModel(BaseModel):
+class Recording(BaseModel):
     """A recording from start to stop. Its files are in `GET /api/v1/recordings/{id}`."""
 
     id: str
@@ -231,18 +216,18 @@ class RecordingModel(BaseModel):
     dropped_packets: int
 
     @classmethod
-    def of(cls, recording: RecordingFacts) -> RecordingModel:
+    def of(cls, recording: RecordingFacts) -> Recording:
         return cls(**_recording_fields(recording))
 
 
-class RecordingDetailModel(RecordingModel):
+class RecordingWithFiles(Recording):
     """A recording with its files in order."""
 
-    segments: list[SegmentModel]
+    segments: list[Segment]
 
     @classmethod
-    def of_detail(cls, detail: RecordingDetail) -> RecordingDetailModel:
-        segments = [SegmentModel.of(segment) for segment in detail.segments]
+    def of_detail(cls, detail: RecordingDetail) -> RecordingWithFiles:
+        segments = [Segment.of(segment) for segment in detail.segments]
         return cls(**_recording_fields(detail.facts), segments=segments)
 
 
@@ -269,7 +254,7 @@ def _recording_fields(recording: RecordingFacts) -> dict[str, Any]:
     }
 
 
-class EventModel(BaseModel):
+class Event(BaseModel):
     id: int
     kind: EventKind
     time_utc: str
@@ -280,7 +265,7 @@ class EventModel(BaseModel):
     facts: Mapping[str, Any]
 
     @classmethod
-    def of(cls, event: Event) -> EventModel:
+    def of(cls, event: EventFacts) -> Event:
         return cls(
             id=event.id,
             kind=event.kind,
@@ -293,7 +278,29 @@ class EventModel(BaseModel):
         )
 
 
-class VolumeModel(BaseModel):
+class RecordingPage(BaseModel):
+    """A part of the list. Ask again with `cursor=next_cursor` for what follows; null at the end."""
+
+    items: list[Recording]
+    next_cursor: str | None
+
+    @classmethod
+    def of(cls, page: Page[RecordingFacts]) -> RecordingPage:
+        return cls(items=[Recording.of(row) for row in page.items], next_cursor=page.next_cursor)
+
+
+class EventPage(BaseModel):
+    """A part of the list. Ask again with `cursor=next_cursor` for what follows; null at the end."""
+
+    items: list[Event]
+    next_cursor: str | None
+
+    @classmethod
+    def of(cls, page: Page[EventFacts]) -> EventPage:
+        return cls(items=[Event.of(row) for row in page.items], next_cursor=page.next_cursor)
+
+
+class Volume(BaseModel):
     """A disk that recordings go to."""
 
     path: str
@@ -303,13 +310,13 @@ class VolumeModel(BaseModel):
     last_error: str
 
 
-class HealthModel(BaseModel):
+class Health(BaseModel):
     status: str = Field(description="`ok`, or `failing` when a volume is.", examples=["ok"])
     version: str
     uptime_ms: int
     streams: int
     active_recordings: int
-    volumes: list[VolumeModel]
+    volumes: list[Volume]
 
 
 def record_url(file_name: str) -> str:

@@ -9,14 +9,12 @@ from fastapi import APIRouter, Query
 from pydantic import AwareDatetime
 
 from aircheck.faces.api.models import (
-    EventModel,
-    PageModel,
-    RecordingDetailModel,
-    RecordingModel,
+    EventPage,
+    RecordingPage,
+    RecordingWithFiles,
+    Stream,
     StreamList,
-    StreamModel,
     nanoseconds,
-    page_model,
 )
 from aircheck.faces.api.problems import Problem
 from aircheck.facts import RecordingState
@@ -39,8 +37,8 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def api_routes(services: Services) -> APIRouter:
     router = APIRouter(prefix="/api/v1", responses=problem_responses(422))
 
-    def stream_model(stream: StreamStatus) -> StreamModel:
-        return StreamModel.of(stream, services.streams.uptime_ms(stream))
+    def stream_model(stream: StreamStatus) -> Stream:
+        return Stream.of(stream, services.streams.uptime_ms(stream))
 
     @router.get("/streams", tags=["streams"], operation_id="listStreams")
     async def list_streams(name: str | None = None, app: str | None = None) -> StreamList:
@@ -50,7 +48,7 @@ def api_routes(services: Services) -> APIRouter:
     @router.get(
         "/streams/{stream_id}", tags=["streams"], operation_id="getStream", responses=problem_responses(404)
     )
-    async def get_stream(stream_id: str) -> StreamModel:
+    async def get_stream(stream_id: str) -> Stream:
         """One live stream, by its media session."""
         return stream_model(services.streams.get(stream_id))
 
@@ -63,11 +61,10 @@ def api_routes(services: Services) -> APIRouter:
         until: Until = None,
         limit: Limit = 50,
         cursor: Cursor = None,
-    ) -> PageModel[RecordingModel]:
+    ) -> RecordingPage:
         """Recordings, the newest first; those that still run have the sizes of this moment."""
         wanted = RecordingFilter(stream, app, state, _optional_ns(since), _optional_ns(until))
-        page = await services.recordings.page(wanted, limit=limit, cursor=cursor)
-        return page_model(page, RecordingModel.of)
+        return RecordingPage.of(await services.recordings.page(wanted, limit=limit, cursor=cursor))
 
     @router.get(
         "/recordings/{recording_id}",
@@ -75,14 +72,14 @@ def api_routes(services: Services) -> APIRouter:
         operation_id="getRecording",
         responses=problem_responses(404),
     )
-    async def get_recording(recording_id: str) -> RecordingDetailModel:
+    async def get_recording(recording_id: str) -> RecordingWithFiles:
         """One recording with its files, what is missing in them, and their links."""
-        return RecordingDetailModel.of_detail(await services.recordings.get(recording_id))
+        return RecordingWithFiles.of_detail(await services.recordings.get(recording_id))
 
     @router.get("/events", tags=["events"], operation_id="listEvents")
-    async def list_events(limit: Limit = 50, cursor: Cursor = None) -> PageModel[EventModel]:
+    async def list_events(limit: Limit = 50, cursor: Cursor = None) -> EventPage:
         """What happened, the newest first."""
-        return page_model(await services.events.page(limit=limit, cursor=cursor), EventModel.of)
+        return EventPage.of(await services.events.page(limit=limit, cursor=cursor))
 
     return router
 

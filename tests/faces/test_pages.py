@@ -1,0 +1,65 @@
+"""The pages at / and /docs: complete, escaped, and without a byte from elsewhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from helpers.http_world import World, make_recording
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with World.opened(tmp_path) as world:
+        yield world
+
+
+@pytest.fixture
+async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
+    async with world.client() as client:
+        yield client
+
+
+async def test_landing_page_links_to_the_files(world: World, client: httpx.AsyncClient) -> None:
+    await world.add_file("live/студия.mp4", b"media")
+    page = (await client.get("/")).text
+    (link,) = re.findall(r'href="(/client/records/[^"]*)"', page)
+    assert (await client.get(link)).content == b"media"
+
+
+async def test_names_on_the_landing_page_are_only_text(world: World, client: httpx.AsyncClient) -> None:
+    await world.catalog.put_recording(make_recording(stream_name="<script>alert(1)</script>"))
+    await world.add_file('a"><img src=x>.mp4', b"media")
+    page = (await client.get("/")).text
+    assert "<script>" not in page
+    assert "<img" not in page
+
+
+async def test_landing_page_without_recordings_says_so(tmp_path: Path) -> None:
+    async with World.opened(tmp_path) as world:
+        await world.catalog.forget_recordings("rec-1")
+        async with world.client() as client:
+            assert "Nothing has been recorded yet" in (await client.get("/")).text
+
+
+async def test_documentation_needs_nothing_from_elsewhere(client: httpx.AsyncClient) -> None:
+    for path in ("/", "/docs"):
+        answer = await client.get(path)
+        links = re.findall(r'(?:src|href)="([^"]*)"', answer.text)
+        assert links
+        assert all(link.startswith("/") and not link.startswith("//") for link in links)
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        for link in links:
+            assert (await client.get(link)).status_code == 200, link
+
+
+async def test_openapi_describes_every_route_with_an_operation_id(client: httpx.AsyncClient) -> None:
+    api = (await client.get("/openapi.json")).json()
+    operations = [operation for path in api["paths"].values() for operation in path.values()]
+    ids = [operation["operationId"] for operation in operations]
+    assert len(set(ids)) == len(ids) == 8
+    assert all(operation["description"] and operation["tags"] for operation in operations)
+    assert "HTTPValidationError" not in api["components"]["schemas"]
