@@ -1,7 +1,8 @@
 """One RTMP peer: the wire's events become streams in the hub, and viewers of them.
 
 A session may publish several streams and play several others; encoders do one of either. While a decision is
-awaited the socket is paused, so that nothing a peer sends is lost or handled out of order.
+awaited the socket is paused and events wait, so that nothing a peer sends is lost or handled out of order:
+encoders begin to send media before they are told that they may.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import logging
 import secrets
 import uuid
-from collections.abc import Coroutine, Sequence
+from collections import deque
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aircheck.facts import EndReason, StreamFacts
@@ -67,6 +69,8 @@ class RtmpSession:
         self._client = ""
         self._proven_user = ""
         self._pinged_s = 0.0
+        self._inbox: deque[events.Event] = deque()
+        self._is_deciding = False
 
     @property
     def is_busy(self) -> bool:
@@ -151,7 +155,9 @@ class RtmpSession:
     # events of the wire
 
     def _handle_events(self) -> None:
-        for event in self._conn.events():
+        self._inbox.extend(self._conn.events())
+        while self._inbox and not self._is_deciding:
+            event = self._inbox.popleft()
             match event:
                 case events.MediaReceived():
                     self._feed(event)
@@ -190,9 +196,10 @@ class RtmpSession:
 
     def _decide(self, work: Coroutine[Any, Any, None], what: str) -> None:
         """Wait for an answer with the socket paused: what the peer sends next comes after it."""
-        if self.link is None:
+        if self.link is None or self.link.is_closed:
             work.close()
             return
+        self._is_deciding = True
         self.link.pause()
         self._server.tasks.spawn(self._then_resume(work), f"{what} {self.session_id}")
 
@@ -200,8 +207,9 @@ class RtmpSession:
         try:
             await work
         finally:
-            self._flush()
-            if self.link is not None:
+            self._is_deciding = False
+            self._handle_events()
+            if self.link is not None and not self._is_deciding:
                 self.link.resume()
 
     async def _admit_publisher(self, event: events.PublishRequested) -> None:
@@ -276,7 +284,7 @@ class RtmpSession:
 
     # bookkeeping
 
-    def _attempt(self, app: str, name: str, query: dict[str, str]) -> Attempt:
+    def _attempt(self, app: str, name: str, query: Mapping[str, str]) -> Attempt:
         return Attempt(
             self.protocol, self.session_id, self.remote_address, app, name, query, self._proven_user
         )
@@ -331,6 +339,7 @@ class RtmpSession:
             self._stop_viewer(stream_id)
         for stream_id in list(self.publications):
             self._unpublish(stream_id, reason)
+        self._inbox.clear()
         self._server.forget(self)
 
     def _refuse_peer(self, error: RemoteProtocolError) -> None:
