@@ -34,7 +34,14 @@ class Database:
     @classmethod
     async def open(cls, url_or_path: str | Path, *, busy_timeout_s: float) -> Database:
         """Connect and bring the schema up to date. Raises `CatalogError`."""
-        database = cls(parse_address(url_or_path), busy_timeout_s)
+        url = parse_address(url_or_path)
+        try:
+            database = cls(url, busy_timeout_s)
+        except ModuleNotFoundError as error:
+            raise CatalogError(
+                f"the driver for {url.get_backend_name()} is not installed: {error.name}",
+                remedy="pip install 'psycopg[binary]'",
+            ) from error
         try:
             await database._migrate()
         except BaseException:
