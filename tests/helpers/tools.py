@@ -10,8 +10,10 @@ A test file may also set `pytestmark = requires("chromium")`.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -82,3 +84,16 @@ def requires(*names: str) -> pytest.MarkDecorator:
     """A mark that skips a test where a tool is missing; the reason names the packages to install."""
     missing = [TOOLS[name].packages for name in names if not TOOLS[name].is_present()]
     return pytest.mark.skipif(bool(missing), reason=f"needs: apt-get install {' '.join(missing)}")
+
+
+def missing_packages() -> list[str]:
+    """Debian packages that would let every test run. OBS Studio is large: only when asked for."""
+    wanted = [
+        tool for name, tool in TOOLS.items() if name != "obs" or os.environ.get("AIRCHECK_TEST_OBS") == "1"
+    ]
+    packages = [package for tool in wanted if not tool.is_present() for package in tool.packages.split()]
+    return list(dict.fromkeys(packages))
+
+
+if __name__ == "__main__":
+    sys.stdout.write(" ".join(missing_packages()))
