@@ -161,11 +161,19 @@ def ffmpeg_complaints(path: Path) -> str:
 
 def start_times(path: Path) -> list[float]:
     """ffprobe's start time of each stream."""
-    text = _run("ffprobe", "-v", "error", "-show_entries", "stream=start_time", "-of", "csv=p=0", str(path))
+    text = _stdout(
+        "ffprobe", "-v", "error", "-show_entries", "stream=start_time", "-of", "csv=p=0", str(path)
+    )
     return [float(line.strip(",")) for line in text.split()]
 
 
 def _run(*command: str) -> str:
+    """What the command says on stderr."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
-    return done.stdout + done.stderr
+    return done.stderr
+
+
+def _stdout(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout
