@@ -1,0 +1,131 @@
+"""What recovery makes of the files and rows as a crash would leave them: a copy of both, taken mid-recording."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from helpers.packets import av_batches, new_stream
+from helpers.recorder_rig import MemoryJournal, Rig, feed, make_plan, payloads, sent
+
+from aircheck.clock import SystemClock
+from aircheck.facts import EndReason, EventKind, RecordingState, SegmentState
+from aircheck.recording import recovery
+from aircheck.recording.rotation import RotationRule
+
+BATCHES = list(av_batches(3000, gop_ms=1000))
+
+
+async def crash(tmp_path: Path, **plan: object) -> tuple[Path, MemoryJournal]:
+    """Record for a while; returns a copy of the record folder and of the rows as they were in the middle."""
+    live, copy = tmp_path / "live", tmp_path / "copy"
+    async with Rig(live) as rig:
+        stream = new_stream("cam")
+        rig.recorder.record(stream, make_plan(live, **plan), requested_by="test")
+        await feed(stream, BATCHES, pause_s=0.005)
+        await asyncio.sleep(0.1)
+        shutil.copytree(live, copy)
+        journal = MemoryJournal()
+        journal.recordings |= rig.journal.recordings
+        for facts in rig.journal.segment_rows.values():
+            path = facts.path.replace(str(live), str(copy))
+            journal.segment_rows[facts.id] = replace(facts, path=path)
+    return copy, journal
+
+
+async def recover(root: Path, journal: MemoryJournal, **plan: object) -> recovery.RecoveryReport:
+    settings = make_plan(root, "{mediaSessionId}", **plan)
+    unfinished = await recovery.find_unfinished(journal, settings.growing_dir)
+    return await recovery.recover(unfinished, journal, settings, SystemClock())
+
+
+def is_head_of(kept: dict[str, list[bytes]], whole: dict[str, list[bytes]]) -> bool:
+    return all(whole[kind][: len(data)] == data for kind, data in kept.items())
+
+
+async def test_a_growing_file_becomes_final_under_the_name_it_was_begun_for(tmp_path: Path) -> None:
+    root, journal = await crash(tmp_path)
+    report = await recover(root, journal)
+    assert (report.recovered, report.failed, report.missing) == (1, 0, 0)
+    kept = payloads(root / "cam.mp4")
+    assert is_head_of(kept, sent(BATCHES))
+    assert len(kept["video"]) >= 70
+    (segment,) = journal.segment_rows.values()
+    assert segment.state is SegmentState.COMPLETE
+    assert segment.is_recovered
+    assert segment.size_bytes == os.stat(segment.path).st_size
+    (recording,) = journal.recordings.values()
+    assert recording.state is RecordingState.COMPLETE
+    assert recording.end_reason is EndReason.CRASHED
+    assert [event.kind for event in journal.events] == [
+        EventKind.SEGMENT_COMPLETED,
+        EventKind.RECORDING_RECOVERED,
+    ]
+
+
+async def test_a_second_start_finds_nothing_to_do(tmp_path: Path) -> None:
+    root, journal = await crash(tmp_path)
+    await recover(root, journal)
+    unfinished = await recovery.find_unfinished(journal, root / ".aircheck" / "growing")
+    assert len(unfinished) == 0
+    assert unfinished.recordings == ()
+
+
+async def test_a_file_without_a_row_is_recovered_from_its_own_note(tmp_path: Path) -> None:
+    root, _ = await crash(tmp_path)
+    empty = MemoryJournal()
+    report = await recover(root, empty)
+    assert report.recovered == 1
+    (recording,) = empty.recordings.values()
+    assert recording.stream_name == "cam"
+    assert recording.state is RecordingState.COMPLETE
+    assert (root / "cam.mp4").exists()
+
+
+async def test_finished_segments_of_a_rotated_recording_count_with_the_recovered_one(tmp_path: Path) -> None:
+    root, journal = await crash(tmp_path, rotation=RotationRule(duration_ms=1000))
+    await recover(root, journal, rotation=RotationRule(duration_ms=1000))
+    assert sorted(path.name for path in root.glob("*.mp4")) == ["cam_1.mp4", "cam_2.mp4", "cam_3.mp4"]
+    (recording,) = journal.recordings.values()
+    assert recording.segment_count == 3
+    assert 2800 <= recording.duration_ms <= 3100
+
+
+async def test_a_link_that_was_made_before_the_crash_is_not_made_twice(tmp_path: Path) -> None:
+    root, journal = await crash(tmp_path)
+    (growing,) = (root / ".aircheck" / "growing").iterdir()
+    os.link(growing, root / "cam.mp4")
+    await recover(root, journal)
+    assert [path.name for path in root.glob("*.mp4")] == ["cam.mp4"]
+    assert not growing.exists()
+
+
+async def test_a_taken_name_is_never_overwritten(tmp_path: Path) -> None:
+    root, journal = await crash(tmp_path)
+    (root / "cam.mp4").write_bytes(b"somebody's")
+    await recover(root, journal)
+    assert (root / "cam.mp4").read_bytes() == b"somebody's"
+    assert is_head_of(payloads(root / "cam_0001.mp4"), sent(BATCHES))
+
+
+async def test_a_row_whose_file_is_gone_is_told_as_failed(tmp_path: Path) -> None:
+    root, journal = await crash(tmp_path)
+    shutil.rmtree(root / ".aircheck")
+    report = await recover(root, journal)
+    assert report.missing == 1
+    (segment,) = journal.segment_rows.values()
+    assert segment.state is SegmentState.FAILED
+    assert segment.error == "the file is gone"
+    (recording,) = journal.recordings.values()
+    assert recording.state is RecordingState.FAILED
+
+
+async def test_foreign_files_in_the_growing_folder_are_left_alone(tmp_path: Path) -> None:
+    root, journal = await crash(tmp_path)
+    foreign = root / ".aircheck" / "growing" / "holiday.mp4"
+    foreign.write_bytes(b"\0\0\0\x18ftypisom" + bytes(200))
+    await recover(root, journal)
+    assert foreign.read_bytes()[4:8] == b"ftyp"
