@@ -51,7 +51,9 @@ async def test_what_was_put_is_there_after_reopening(tmp_path: Path) -> None:
     await catalog.put_stream(stream)
     await catalog.put_recording(a_recording())
     await catalog.put_segment(a_segment())
-    event = await catalog.add_event(Event(EventKind.GAP, START_NS, recording_id="r1", facts={"ms": [1, None]}))
+    event = await catalog.add_event(
+        Event(EventKind.GAP, START_NS, recording_id="r1", facts={"ms": [1, None]})
+    )
     await catalog.close()
 
     catalog = await Catalog.open(str(tmp_path / "c.db"))
@@ -59,7 +61,9 @@ async def test_what_was_put_is_there_after_reopening(tmp_path: Path) -> None:
     assert await catalog.recording("r1") == a_recording()
     assert await catalog.segment("g1") == a_segment()
     assert await catalog.events() == (event,)
-    assert (await catalog.stream("x"), await catalog.recording("x"), await catalog.segment("x")) == (None,) * 3
+    assert (await catalog.stream("x"), await catalog.recording("x"), await catalog.segment("x")) == (
+        None,
+    ) * 3
     await catalog.close()
 
 
@@ -92,7 +96,9 @@ async def test_one_refused_change_fails_alone_in_its_group(catalog: Catalog) -> 
     good = [catalog.put_recording(a_recording(f"r{number}")) for number in range(20)]
     results = await asyncio.gather(*good[:10], orphan, unwritable, *good[10:], return_exceptions=True)
 
-    assert [isinstance(result, DatabaseError) for result in results] == [False] * 10 + [True] * 2 + [False] * 10
+    assert [isinstance(result, DatabaseError) for result in results] == [False] * 10 + [True] * 2 + [
+        False
+    ] * 10
     assert sum((await catalog.totals()).recordings.values()) == 20
     assert catalog.counters.errors == {Trouble.REFUSED: 2}
 

@@ -66,7 +66,9 @@ async def test_acknowledged_rows_survive_a_killed_writer(tmp_path: Path, round_n
 
 def _write_until_killed(path: Path, lines: int) -> list[str]:
     tests = str(Path(__file__).parents[1])
-    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path), tests], stdout=subprocess.PIPE, text=True)
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path), tests], stdout=subprocess.PIPE, text=True
+    )
     assert writer.stdout is not None
     with writer, writer.stdout:
         told = [writer.stdout.readline().strip() for _ in range(lines)]

@@ -38,7 +38,8 @@ def _execute(path: Path, script: str) -> None:
 
 def _differences(connection: Connection) -> list[object]:
     context = MigrationContext.configure(
-        connection, opts={"version_table": VERSION_TABLE, "compare_type": True, "compare_server_default": True}
+        connection,
+        opts={"version_table": VERSION_TABLE, "compare_type": True, "compare_server_default": True},
     )
     return list(compare_metadata(context, metadata))
 

@@ -1,5 +1,7 @@
 """A database in trouble: errors with remedies, counted, and a writer that goes on."""
 
+# ruff: noqa: ASYNC240 (one small local file)
+
 from __future__ import annotations
 
 import asyncio
@@ -23,7 +25,9 @@ async def _trouble_of(writing: object) -> Trouble:
     return raised.value.trouble
 
 
-async def test_a_locked_database_fails_all_who_wait_and_then_goes_on(catalog: Catalog, tmp_path: Path) -> None:
+async def test_a_locked_database_fails_all_who_wait_and_then_goes_on(
+    catalog: Catalog, tmp_path: Path
+) -> None:
     other = sqlite3.connect(tmp_path / "catalogue.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     writes = [_trouble_of(catalog.put_recording(a_recording(f"r{number}"))) for number in range(5)]
@@ -72,7 +76,7 @@ async def test_a_row_that_somebody_else_wrote_is_named(catalog: Catalog) -> None
     await catalog.put_recording(a_recording())
     async with catalog._database.writing() as connection:
         await connection.execute(text("UPDATE recordings SET state = 'asleep'"))
-    with pytest.raises(CatalogError, match="r1.*recordings.*state.*asleep"):
+    with pytest.raises(CatalogError, match=r"r1.*recordings.*state.*asleep"):
         await catalog.recording("r1")
 
 

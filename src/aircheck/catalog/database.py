@@ -40,7 +40,7 @@ class Database:
         except ModuleNotFoundError as error:
             raise CatalogError(
                 f"the driver for {url.get_backend_name()} is not installed: {error.name}",
-                remedy="pip install 'psycopg[binary]'",
+                remedy="pip install 'aircheck[postgresql]'",
             ) from error
         try:
             await database._migrate()
