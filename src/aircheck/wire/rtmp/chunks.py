@@ -1,0 +1,464 @@
+"""The chunk stream (RTMP specification 5.3): bytes to messages and back.
+
+The parser takes the bytes of one read in one pass. Three paths, from fast to slow:
+
+1. `_whole_messages`: an audio or video message that lies in the buffer whole, however many chunks it has.
+2. `_following_chunks`: whole chunks in a row that continue a message which the buffer does not end.
+3. `_one_chunk`: everything else, chunk by chunk. Only this path changes headers, waits, or finds fault.
+
+All three agree on one rule: a chunk is taken once all of it is there. So what comes out depends on the bytes
+alone and never on how they were split, and at most one chunk is kept from read to read, beside the messages
+that have begun.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+
+from aircheck.wire.errors import LocalProtocolError, RemoteProtocolError
+from aircheck.wire.rtmp.limits import DEFAULT_LIMITS, Limits
+from aircheck.wire.rtmp.messages import Buffer, MediaMessage, MediaRun, Message, MessageType
+
+DEFAULT_CHUNK_SIZE = 128
+
+_AUDIO = int(MessageType.AUDIO)
+_VIDEO = int(MessageType.VIDEO)
+_EXTENDED = 0xFFFFFF
+_MASK32 = 0xFFFFFFFF
+_MESSAGE_HEADER_BYTES = (11, 7, 3, 0)
+_LONGEST_PLAIN_HEADER_BYTES = 12
+_FORMAT_3 = 0xC0
+
+_uint32 = struct.Struct(">I")
+_two_words = struct.Struct(">II").unpack_from
+_word = _uint32.unpack_from
+_little_word = struct.Struct("<I").unpack_from
+
+
+class _ChunkStream:
+    """What the next header of a chunk stream may leave out, and its message in the making."""
+
+    __slots__ = (
+        "delta",
+        "extended",
+        "length_and_type",
+        "marker",
+        "partial",
+        "stream_id",
+        "timestamp",
+    )
+
+    def __init__(self, csid: int) -> None:
+        self.marker = _basic_header(3, csid)
+        self.timestamp = 0
+        self.delta = 0
+        self.length_and_type = 0
+        self.stream_id = 0
+        self.extended = b""
+        """The extended timestamp field as last sent, which chunks of type 3 may repeat."""
+        self.partial: bytearray | None = None
+
+
+class ChunkParser:
+    """Feed it with `receive`, then `take` what has become complete.
+
+    `receive` keeps no reference to its argument. It raises `RemoteProtocolError` for a peer's fault; what
+    was complete before is there to be taken all the same.
+    """
+
+    def __init__(self, limits: Limits = DEFAULT_LIMITS, *, session: str = "", offset: int = 0) -> None:
+        self.chunk_size = DEFAULT_CHUNK_SIZE
+        self._limits = limits
+        self._session = session
+        self._chunk_streams: dict[int, _ChunkStream] = {}
+        self._output: list[Message | MediaRun] = []
+        self._run: list[MediaMessage] | None = None
+        self._run_stream_id = 0
+        self._tail = bytearray()
+        self._need = 1
+        self._pending_bytes = 0
+        self._base = offset
+
+    @property
+    def is_mid_message(self) -> bool:
+        """Whether a message, or a chunk, has begun and is not complete."""
+        return bool(self._tail) or self._pending_bytes > 0
+
+    def take(self) -> list[Message | MediaRun]:
+        """All that has become complete since the last call, in order."""
+        output, self._output, self._run = self._output, [], None
+        return output
+
+    def receive(self, data: Buffer) -> None:
+        with memoryview(data) as view:
+            position = self._complete_tail(view)
+            if position < len(view):
+                position += self._parse(view[position:])
+                self._tail += view[position:]
+
+    def _complete_tail(self, view: memoryview) -> int:
+        """Join the chunk that the last read left unfinished, and only that; return what it took."""
+        position = 0
+        while self._tail and position < len(view):
+            end = position + self._need - len(self._tail)
+            self._tail += view[position:end]
+            position = min(end, len(view))
+            if len(self._tail) < self._need:
+                break
+            with memoryview(self._tail) as tail:
+                consumed = self._parse(tail)
+            del self._tail[:consumed]
+        return position
+
+    def _parse(self, view: memoryview) -> int:
+        """Take all whole chunks in `view`; return their size. `_need` then says what the next one takes."""
+        position, size = 0, len(view)
+        while position < size:
+            position = self._whole_messages(view, position, size)
+            if position == size:
+                self._need = 1
+                break
+            start = position
+            position = self._one_chunk(view, position, size)
+            if position == start:
+                break
+        self._base += position
+        return position
+
+    def _whole_messages(self, view: memoryview, position: int, size: int) -> int:
+        """Take audio and video messages as long as they are whole, plain and in one piece.
+
+        This loop is what a stream costs. It changes nothing before a message is known to be complete, and
+        leaves whatever it does not understand to `_one_chunk`.
+        """
+        if self._pending_bytes:
+            return position
+        run = self._run
+        chunk_streams = self._chunk_streams
+        chunk_size = self.chunk_size
+        max_message_bytes = self._limits.max_message_bytes
+        last = size - _LONGEST_PLAIN_HEADER_BYTES
+        while position <= last:
+            header = view[position]
+            stream = chunk_streams.get(header & 0x3F)
+            if stream is None:
+                break
+            stream_id = stream.stream_id
+            if 0x40 <= header < 0x80:
+                delta, length_and_type = _two_words(view, position)
+                delta &= 0xFFFFFF
+                timestamp = stream.timestamp + delta
+                body = position + 8
+            elif header >= 0xC0:
+                if stream.extended:
+                    break
+                delta, length_and_type = stream.delta, stream.length_and_type
+                timestamp = stream.timestamp + delta
+                body = position + 1
+            elif header >= 0x80:
+                delta = _word(view, position)[0] & 0xFFFFFF
+                length_and_type = stream.length_and_type
+                timestamp = stream.timestamp + delta
+                body = position + 4
+            else:
+                delta, length_and_type = _two_words(view, position)
+                delta &= 0xFFFFFF
+                timestamp = delta
+                stream_id = _little_word(view, position + 8)[0]
+                body = position + 12
+            type_id = length_and_type & 0xFF
+            if delta == _EXTENDED or (type_id != _VIDEO and type_id != _AUDIO):
+                break
+            length = length_and_type >> 8
+            payload: bytes | bytearray
+            if length <= chunk_size:
+                end = body + length
+                if end > size or length > max_message_bytes:
+                    break
+                payload = bytes(view[body:end])
+            else:
+                continuations = (length - 1) // chunk_size
+                end = body + length + continuations
+                if end > size or length > max_message_bytes:
+                    break
+                payload = bytearray(view[body:end])
+                if payload[chunk_size :: chunk_size + 1].count(header | _FORMAT_3) != continuations:
+                    break
+                del payload[chunk_size :: chunk_size + 1]
+            timestamp &= _MASK32
+            stream.timestamp = timestamp
+            stream.delta = delta
+            stream.length_and_type = length_and_type
+            stream.stream_id = stream_id
+            stream.extended = b""
+            if run is None or stream_id != self._run_stream_id:
+                run = self._begin_run(stream_id)
+            run.append((type_id, timestamp, payload))
+            position = end
+        return position
+
+    def _one_chunk(self, view: memoryview, position: int, size: int) -> int:
+        """Take the chunk at `position` and what continues it in a row; return the end, or `position` when
+        bytes are missing: `_need` then says how many the chunk takes at least."""
+        start = position
+        basic = self._basic_header(view, position, size)
+        if basic is None:
+            return start
+        csid, body = basic
+        form = view[start] >> 6
+        end = body + _MESSAGE_HEADER_BYTES[form]
+        if end > size:
+            self._need = end - start
+            return start
+        stream = self._chunk_streams.get(csid)
+        if stream is None:
+            stream = self._new_chunk_stream(csid, form, start, view)
+        elif stream.partial is not None and form != 3:
+            raise self._fault("a new header inside a message", start, view)
+        field = int.from_bytes(view[body : body + 3], "big") if form < 3 else stream.delta
+        length_and_type = _word(view, body + 3)[0] if form < 2 else stream.length_and_type
+        stream_id = _little_word(view, body + 7)[0] if form == 0 else stream.stream_id
+        extended = self._extended(view, end, size, stream, form, field)
+        if extended is None:
+            self._need = size + 1 - start
+            return start
+        if extended:
+            field = _word(extended)[0]
+            end += 4 if form < 3 or view[end : end + 4] == extended else 0
+        length = length_and_type >> 8
+        if stream.partial is None:
+            self._check_length(length, start, view)
+        missing = length - (len(stream.partial) if stream.partial is not None else 0)
+        payload_end = end + min(self.chunk_size, missing)
+        if payload_end > size:
+            self._need = payload_end - start
+            return start
+        if stream.partial is None:
+            stream.timestamp = (field if form == 0 else stream.timestamp + field) & _MASK32
+            stream.delta = field
+            stream.length_and_type = length_and_type
+            stream.stream_id = stream_id
+            stream.extended = extended
+        self._chunk_streams[csid] = stream
+        self._add_payload(stream, view[end:payload_end], length, start, view)
+        if stream.partial is None or extended:
+            return payload_end
+        return self._following_chunks(stream, view, payload_end, size)
+
+    def _basic_header(self, view: memoryview, position: int, size: int) -> tuple[int, int] | None:
+        """The chunk stream id in its 1-, 2- or 3-byte form, and the position behind it (5.3.1.1)."""
+        csid = view[position] & 0x3F
+        end = position + (csid + 2 if csid == 0 else 3 if csid == 1 else 1)
+        if end > size:
+            self._need = end - position
+            return None
+        if csid == 0:
+            csid = 64 + view[position + 1]
+        elif csid == 1:
+            csid = 64 + view[position + 1] + 256 * view[position + 2]
+        return csid, end
+
+    def _new_chunk_stream(self, csid: int, form: int, position: int, view: memoryview) -> _ChunkStream:
+        # Type 1 is enough to begin with: librtmp opens chunk stream 2 with a ping that has no stream id.
+        if form > 1:
+            raise self._fault(f"chunk stream {csid} begins with a header of type {form}", position, view)
+        if len(self._chunk_streams) >= self._limits.max_chunk_streams:
+            raise self._fault(f"more than {self._limits.max_chunk_streams} chunk streams", position, view)
+        return _ChunkStream(csid)
+
+    def _extended(
+        self, view: memoryview, position: int, size: int, stream: _ChunkStream, form: int, field: int
+    ) -> bytes | None:
+        """The extended timestamp field that is in force: empty if none, None if bytes are missing.
+
+        Whether a chunk of type 3 repeats the field is a matter of dialect: FFmpeg and FMLE do, rtmpdump and
+        older OBS do not. It does if the bytes there are the field's (5.3.1.3).
+        """
+        if form < 3:
+            if field != _EXTENDED:
+                return b""
+            return bytes(view[position : position + 4]) if position + 4 <= size else None
+        if not stream.extended:
+            return b""
+        there = bytes(view[position : position + 4])
+        if len(there) < 4 and stream.extended.startswith(there):
+            return None
+        return stream.extended
+
+    def _check_length(self, length: int, position: int, view: memoryview) -> None:
+        if length > self._limits.max_message_bytes:
+            raise self._fault(
+                f"a message of {length} bytes; {self._limits.max_message_bytes} are allowed", position, view
+            )
+        if length + self._pending_bytes > self._limits.max_pending_bytes:
+            raise self._fault(
+                f"unfinished messages of more than {self._limits.max_pending_bytes} bytes", position, view
+            )
+
+    def _add_payload(
+        self, stream: _ChunkStream, payload: memoryview, length: int, position: int, view: memoryview
+    ) -> None:
+        partial = stream.partial
+        if partial is None and len(payload) == length:
+            self._complete(stream, bytes(payload), position, view)
+        elif partial is None:
+            stream.partial = bytearray(payload)
+            self._pending_bytes += length
+        else:
+            partial += payload
+            if len(partial) == length:
+                stream.partial = None
+                self._pending_bytes -= length
+                self._complete(stream, partial, position, view)
+
+    def _following_chunks(self, stream: _ChunkStream, view: memoryview, position: int, size: int) -> int:
+        """Take, in one go, the full chunks in a row that continue a message, except its last chunk."""
+        partial = stream.partial
+        if partial is None or len(stream.marker) != 1:
+            return position
+        chunk_size, stride = self.chunk_size, self.chunk_size + 1
+        missing = (stream.length_and_type >> 8) - len(partial)
+        count = min((missing - 1) // chunk_size, (size - position) // stride)
+        markers = bytes(view[position : position + count * stride : stride])
+        count = len(markers) - len(markers.lstrip(stream.marker))
+        end = position + count * stride
+        chunks = bytearray(view[position:end])
+        del chunks[::stride]
+        partial += chunks
+        return end
+
+    def _complete(
+        self, stream: _ChunkStream, payload: bytes | bytearray, position: int, view: memoryview
+    ) -> None:
+        type_id = stream.length_and_type & 0xFF
+        if type_id in (_AUDIO, _VIDEO):
+            self._begin_run(stream.stream_id).append((type_id, stream.timestamp, payload))
+            return
+        if type_id == MessageType.SET_CHUNK_SIZE:
+            self._set_chunk_size(payload, position, view)
+        elif type_id == MessageType.ABORT:
+            self._abort(payload, position, view)
+        else:
+            offset = self._base + position
+            self._output.append(Message(type_id, stream.timestamp, stream.stream_id, payload, offset))
+            self._run = None
+
+    def _begin_run(self, stream_id: int) -> list[MediaMessage]:
+        """The run that media of this message stream belongs to: the current one if nothing came between."""
+        if self._run is None or stream_id != self._run_stream_id:
+            self._run, self._run_stream_id = [], stream_id
+            self._output.append(MediaRun(stream_id, self._run))
+        return self._run
+
+    def _set_chunk_size(self, payload: Buffer, position: int, view: memoryview) -> None:
+        size_bytes = int.from_bytes(payload[:4], "big") if len(payload) >= 4 else 0
+        if not 1 <= size_bytes <= self._limits.max_chunk_size:
+            allowed = self._limits.max_chunk_size
+            raise self._fault(f"a chunk size of {size_bytes}; 1 to {allowed} are allowed", position, view)
+        self.chunk_size = size_bytes
+
+    def _abort(self, payload: Buffer, position: int, view: memoryview) -> None:
+        if len(payload) < 4:
+            raise self._fault("an Abort message that names no chunk stream", position, view)
+        stream = self._chunk_streams.get(int.from_bytes(payload[:4], "big"))
+        if stream is not None and stream.partial is not None:
+            stream.partial = None
+            self._pending_bytes -= stream.length_and_type >> 8
+
+    def _fault(self, message: str, position: int, view: memoryview) -> RemoteProtocolError:
+        return RemoteProtocolError(
+            message,
+            session=self._session,
+            offset=self._base + position,
+            data=bytes(view[position : position + 32]),
+        )
+
+
+def _basic_header(form: int, csid: int) -> bytes:
+    if csid < 64:
+        return bytes((form << 6 | csid,))
+    if csid < 320:
+        return bytes((form << 6, csid - 64))
+    return bytes((form << 6 | 1, csid - 64 & 0xFF, csid - 64 >> 8))
+
+
+class _Sent:
+    """The last message on a chunk stream that we write."""
+
+    __slots__ = ("stream_id", "timestamp")
+
+    def __init__(self, timestamp: int, stream_id: int) -> None:
+        self.timestamp = timestamp
+        self.stream_id = stream_id
+
+
+class ChunkSerializer:
+    """Messages to chunks. Payloads are passed on, not copied: they must not change until they are written."""
+
+    def __init__(self) -> None:
+        self.chunk_size = DEFAULT_CHUNK_SIZE
+        self._sent: dict[int, _Sent] = {}
+
+    def serialize(
+        self, out: list[Buffer], csid: int, type_id: int, timestamp: int, stream_id: int, payload: Buffer
+    ) -> None:
+        """Append the chunks of one message to `out`. Raises `LocalProtocolError` if it is too long."""
+        length = len(payload)
+        if length > 0xFFFFFF:
+            raise LocalProtocolError(f"a message of {length} bytes; 16777215 are possible")
+        header, extended = self._header(csid, type_id, timestamp & _MASK32, stream_id, length)
+        chunk_size = self.chunk_size
+        if length <= chunk_size:
+            out += (header, payload) if length else (header,)
+            return
+        continuation = _basic_header(3, csid) + extended
+        view = memoryview(payload)
+        out += (header, view[:chunk_size])
+        for start in range(chunk_size, length, chunk_size):
+            out += (continuation, view[start : start + chunk_size])
+
+    def serialize_all(
+        self, out: list[Buffer], stream_id: int, messages: Iterable[tuple[int, int, Buffer]]
+    ) -> None:
+        """Append media messages, each on the chunk stream of its type."""
+        for type_id, timestamp, payload in messages:
+            self.serialize(out, MEDIA_CSIDS.get(type_id, DATA_CSID), type_id, timestamp, stream_id, payload)
+
+    def _header(
+        self, csid: int, type_id: int, timestamp: int, stream_id: int, length: int
+    ) -> tuple[bytes, bytes]:
+        """Of type 0 to begin with, for another message stream and for time that goes back; else of type 1."""
+        sent = self._sent.get(csid)
+        if sent is None:
+            self._sent[csid] = _Sent(timestamp, stream_id)
+            return self._full_header(csid, type_id, timestamp, stream_id, length)
+        delta = timestamp - sent.timestamp & _MASK32
+        sent.timestamp = timestamp
+        if sent.stream_id != stream_id or delta >= 0x80000000:
+            sent.stream_id = stream_id
+            return self._full_header(csid, type_id, timestamp, stream_id, length)
+        field, extended = _timestamp_field(delta)
+        return _basic_header(1, csid) + _words(field, length, type_id) + extended, extended
+
+    def _full_header(
+        self, csid: int, type_id: int, timestamp: int, stream_id: int, length: int
+    ) -> tuple[bytes, bytes]:
+        field, extended = _timestamp_field(timestamp)
+        words = _words(field, length, type_id)
+        return _basic_header(0, csid) + words + stream_id.to_bytes(4, "little") + extended, extended
+
+
+CONTROL_CSID = 2
+COMMAND_CSID = 3
+STATUS_CSID = 5
+DATA_CSID = 7
+MEDIA_CSIDS = {_AUDIO: 4, _VIDEO: 6}
+
+
+def _timestamp_field(value: int) -> tuple[int, bytes]:
+    return (_EXTENDED, _uint32.pack(value)) if value >= _EXTENDED else (value, b"")
+
+
+def _words(field: int, length: int, type_id: int) -> bytes:
+    return (field << 32 | length << 8 | type_id).to_bytes(7, "big")
