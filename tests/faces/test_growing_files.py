@@ -1,0 +1,183 @@
+"""A growing recording is already a recording: it is downloaded, played and seeked while it grows."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import re
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import av
+import httpx
+import pytest
+from helpers.http_world import World, make_segment
+from helpers.mp4_media import Clip, batches, make_clip, shifted
+from helpers.tools import requires
+
+from aircheck.containers.mp4 import Mp4Writer
+from aircheck.faces.api.app import create_app
+from aircheck.faces.http_server import HttpServer
+from aircheck.facts import SegmentState
+
+pytestmark = requires("ffmpeg")
+
+CLIP_S = 3
+FRAMES_PER_CLIP = 75
+URL = "/client/records/live.mp4"
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
+    return make_clip(tmp_path_factory.mktemp("clip"), "h264", "aac")
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with World.opened(tmp_path) as world:
+        yield world
+
+
+@pytest.fixture
+async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
+    async with world.client() as client:
+        yield client
+
+
+class GrowingRecording:
+    """A writer that is fed the same clip again and again, and its row."""
+
+    def __init__(self, world: World, clip: Clip, *, reserve_bytes: int = 512 * 1024) -> None:
+        self._world = world
+        self._clip = clip
+        self._path = world.record_dir / "live.growing"
+        self._loops = 0
+        world.record_dir.mkdir(exist_ok=True)
+        self.segment = make_segment("live.mp4", path=str(self._path), state=SegmentState.GROWING)
+        self.writer = Mp4Writer(self._path, clip.tracks, creation_ns=0, reserve_bytes=reserve_bytes)
+        world.writers[self.segment.id] = self.writer
+
+    async def begin(self) -> None:
+        await self._world.catalog.put_segment(self.segment)
+
+    def grow(self, loops: int = 1) -> None:
+        for _ in range(loops):
+            for packets in batches(shifted(self._clip.packets, self._loops * CLIP_S)):
+                self.writer.write(packets)
+            self._loops += 1
+        self.writer.flush()
+
+    async def end(self) -> None:
+        """Finalize, rename, tell the catalogue: as the recorder does."""
+        final = self._world.record_dir / "live.mp4"
+        self.writer.finish()
+        await asyncio.to_thread(self.writer.finalize, sync=False)
+        self._path.rename(final)
+        del self._world.writers[self.segment.id]
+        done = make_segment("live.mp4", path=str(final), state=SegmentState.COMPLETE)
+        await self._world.catalog.put_segment(done)
+
+
+async def small_socket(port: int) -> socket.socket:
+    """A connection whose kernel buffers hold little, so that a download waits for its reader."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
+    client.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", port))
+    return client
+
+
+def decoded_frames(content: bytes) -> int:
+    """Video frames that libavcodec decodes from the whole file; raises for a broken one."""
+    with av.open(io.BytesIO(content)) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+async def test_growing_file_is_served_as_if_it_were_finished(
+    world: World, client: httpx.AsyncClient, clip: Clip
+) -> None:
+    recording = GrowingRecording(world, clip)
+    await recording.begin()
+    recording.grow(2)
+    answer = await client.get(URL)
+    assert answer.status_code == 200
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["content-type"] == "video/mp4"
+    assert "etag" not in answer.headers
+    assert "last-modified" not in answer.headers
+    assert decoded_frames(answer.content) == 2 * FRAMES_PER_CLIP
+    recording.grow()
+    assert decoded_frames((await client.get(URL)).content) == 3 * FRAMES_PER_CLIP
+
+
+async def test_finished_file_has_validators_and_may_be_kept(
+    world: World, client: httpx.AsyncClient, clip: Clip
+) -> None:
+    recording = GrowingRecording(world, clip)
+    await recording.begin()
+    recording.grow()
+    await recording.end()
+    answer = await client.get(URL)
+    assert answer.headers["cache-control"] == "no-cache"
+    assert answer.headers["etag"]
+    assert decoded_frames(answer.content) == FRAMES_PER_CLIP
+
+
+async def test_client_that_began_while_it_grew_goes_on_after_the_end(
+    world: World, client: httpx.AsyncClient, clip: Clip
+) -> None:
+    recording = GrowingRecording(world, clip)
+    await recording.begin()
+    recording.grow(2)
+    whole = (await client.get(URL)).content
+    split = len(whole) // 2 + recording.writer.view().start // 2
+    first = await client.get(URL, headers={"Range": f"bytes=0-{split - 1}"})
+    recording.grow(3)
+    await recording.end()
+    rest = await client.get(URL, headers={"Range": f"bytes={split}-{len(whole) - 1}"})
+    assert (first.status_code, rest.status_code) == (206, 206)
+    assert first.content + rest.content == whole
+    assert decoded_frames(first.content + rest.content) == 2 * FRAMES_PER_CLIP
+
+
+@pytest.mark.parametrize("reserve_bytes", [512 * 1024, 4096], ids=["reserve fits", "media moves in the file"])
+async def test_download_goes_on_while_the_file_becomes_final(
+    world: World, clip: Clip, reserve_bytes: int
+) -> None:
+    recording = GrowingRecording(world, clip, reserve_bytes=reserve_bytes)
+    await recording.begin()
+    recording.grow(60)
+    async with world.serving() as services:
+        server = HttpServer(create_app(services), grace_s=1)
+        await server.start("127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(sock=await small_socket(server.port), limit=4096)
+        writer.write(f"GET {URL} HTTP/1.1\r\nHost: recorder\r\nConnection: close\r\n\r\n".encode())
+        head = await reader.readuntil(b"\r\n\r\n")
+        content = await reader.readexactly(100_000)
+        sent_before = services.downloads.counters.size_bytes
+        await recording.end()
+        while chunk := await reader.read(1 << 16):
+            content += chunk
+        writer.close()
+        await server.stop()
+    length = re.search(rb"content-length: (\d+)", head)
+    assert length is not None
+    assert len(content) == int(length[1])
+    assert sent_before < len(content) / 2
+    assert (recording.writer.epoch > 0) == (reserve_bytes == 4096)
+    assert decoded_frames(content) == 60 * FRAMES_PER_CLIP
+
+
+async def test_file_that_becomes_final_between_look_up_and_open_is_found(
+    world: World, client: httpx.AsyncClient, clip: Clip
+) -> None:
+    recording = GrowingRecording(world, clip)
+    await recording.begin()
+    recording.grow()
+    writer = world.writers.pop(recording.segment.id)
+    request = asyncio.create_task(client.get(URL))
+    await asyncio.sleep(0.05)
+    world.writers[recording.segment.id] = writer
+    await recording.end()
+    assert decoded_frames((await request).content) == FRAMES_PER_CLIP
