@@ -43,6 +43,8 @@ class Clip:
 
     configuration: tuple[Message, ...]
     media: tuple[Message, ...]
+    duration_ms: int
+    """After this time the media may begin again."""
 
     @property
     def size_bytes(self) -> int:
@@ -54,12 +56,17 @@ def load_clip() -> Clip:
     path = cache_dir() / "bench-720p30-2500k-v1.flv"
     if not path.exists():
         _make(path)
+    return read_clip(path, DURATION_MS, VIDEO_FRAMES, AUDIO_FRAMES)
+
+
+def read_clip(path: Path, duration_ms: int, video_frames: int, audio_frames: int) -> Clip:
+    """A clip from an FLV file: its first frames, as many as fill `duration_ms`."""
     messages = list(_read_tags(path.read_bytes()))
     configuration = tuple(message for message in messages if message.is_configuration)
-    video = [m for m in messages if m.type_id == VIDEO and not m.is_configuration][:VIDEO_FRAMES]
-    audio = [m for m in messages if m.type_id == AUDIO and not m.is_configuration][:AUDIO_FRAMES]
+    video = [m for m in messages if m.type_id == VIDEO and not m.is_configuration][:video_frames]
+    audio = [m for m in messages if m.type_id == AUDIO and not m.is_configuration][:audio_frames]
     media = sorted(video + audio, key=lambda message: message.timestamp_ms)
-    return Clip(configuration, tuple(media))
+    return Clip(configuration, tuple(media), duration_ms)
 
 
 def cache_dir() -> Path:

@@ -25,7 +25,7 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
-from clip import AUDIO, DURATION_MS, VIDEO, Clip, Message, load_clip
+from clip import AUDIO, VIDEO, Clip, Message, load_clip
 from rtmp_bytes import Session, new_message, next_message
 
 SPREAD_S = 2.0
@@ -66,7 +66,7 @@ class Report:
 
 def frames_of(clip: Clip, chunk_size: int, stream_id: int) -> list[Frame]:
     """Cut the media into chunks, once for all publishers."""
-    last_ms = {message.type_id: message.timestamp_ms - DURATION_MS for message in clip.media}
+    last_ms = {message.type_id: message.timestamp_ms - clip.duration_ms for message in clip.media}
     begun: set[int] = set()
     frames = []
     for message in clip.media:
@@ -143,20 +143,23 @@ class Publisher:
 class Generator:
     """Paces all publishers with one heap of deadlines and one epoll for those that are blocked."""
 
-    def __init__(self, publishers: list[Publisher], frames: list[Frame], report: Report) -> None:
+    def __init__(self, publishers: list[Publisher], clip: Clip, report: Report) -> None:
+        stream_id = publishers[0].session.stream_id
         self.publishers = publishers
-        self.frames = frames
+        self.preamble = preamble_of(clip, report.chunk_size, stream_id)
+        self.frames = frames_of(clip, report.chunk_size, stream_id)
+        self.turn_s = clip.duration_ms / 1000
         self.report = report
         self._by_fd = {publisher.sock.fileno(): publisher for publisher in publishers}
         self._epoll = select.epoll()
 
-    def run(self, preamble: bytes, seconds: float) -> None:
+    def run(self, seconds: float) -> None:
         """Start one after the other within SPREAD_S, then send for `seconds`; ends on a frame's border."""
         start_s = time.monotonic() + 0.05
         steady_s = start_s + SPREAD_S
         end_s = steady_s + seconds
         deadlines = self._spread_starts(start_s)
-        self._watch_and_greet(preamble)
+        self._watch_and_greet()
         is_steady = False
         while deadlines:
             now_s = time.monotonic()
@@ -177,11 +180,11 @@ class Generator:
         heapq.heapify(deadlines)
         return deadlines
 
-    def _watch_and_greet(self, preamble: bytes) -> None:
+    def _watch_and_greet(self) -> None:
         for publisher in self.publishers:
             publisher.sock.setblocking(False)
             self._epoll.register(publisher.sock.fileno(), select.EPOLLIN)
-            self._send(publisher, preamble)
+            self._send(publisher, self.preamble)
 
     def _send_due(self, deadlines: list[tuple[float, int]]) -> None:
         now_s = time.monotonic()
@@ -207,7 +210,7 @@ class Generator:
         if publisher.next_frame == len(self.frames):
             publisher.next_frame = 0
             publisher.is_first_turn = False
-            publisher.turn_start_s += DURATION_MS / 1000
+            publisher.turn_start_s += self.turn_s
 
     def _send(self, publisher: Publisher, data: bytes) -> None:
         was_blocked = bool(publisher.backlog)
@@ -301,9 +304,8 @@ def run(port: int, app: str, streams: int, chunk_size: int, seconds: float) -> R
     clip = load_clip()
     report = Report(streams, chunk_size, seconds)
     publishers = connect_all(port, app, streams, chunk_size)
-    stream_id = publishers[0].session.stream_id
-    generator = Generator(publishers, frames_of(clip, chunk_size, stream_id), report)
-    generator.run(preamble_of(clip, chunk_size, stream_id), seconds)
+    generator = Generator(publishers, clip, report)
+    generator.run(seconds)
     generator.unpublish()
     report.video_frames = [publisher.video_frames for publisher in publishers]
     report.audio_frames = [publisher.audio_frames for publisher in publishers]

@@ -10,6 +10,7 @@ HANDSHAKE_BYTES = 1536
 _CONTROL_STREAM, _COMMAND_STREAM = 2, 3
 _SET_CHUNK_SIZE, _COMMAND_MESSAGE = 1, 20
 DEFAULT_CHUNK_SIZE = 128
+EXTENDED_TIMESTAMP = 0xFFFFFF
 _HEADER_BYTES = {0: 11, 1: 7, 2: 3, 3: 0}
 
 
@@ -18,12 +19,25 @@ class PublishError(RuntimeError):
 
 
 def new_message(
-    chunk_stream: int, type_id: int, stream_id: int, timestamp_ms: int, payload: bytes, chunk_size: int
+    chunk_stream: int,
+    type_id: int,
+    stream_id: int,
+    timestamp_ms: int,
+    payload: bytes,
+    chunk_size: int,
+    *,
+    repeats_extended: bool = True,
 ) -> bytes:
-    """A message with a full (type 0) header."""
-    header = bytes([chunk_stream]) + timestamp_ms.to_bytes(3, "big") + len(payload).to_bytes(3, "big")
-    header += bytes([type_id]) + stream_id.to_bytes(4, "little")
-    return header + _split(chunk_stream, payload, chunk_size)
+    """A message with a full (type 0) header.
+
+    From 4 h 39 min on its time stands behind the header. Whether it is repeated before each later chunk of
+    the message differs between encoders: FFmpeg does, librtmp long did not.
+    """
+    field = min(timestamp_ms, EXTENDED_TIMESTAMP)
+    extended = timestamp_ms.to_bytes(4, "big") if field == EXTENDED_TIMESTAMP else b""
+    header = bytes([chunk_stream]) + field.to_bytes(3, "big") + len(payload).to_bytes(3, "big")
+    header += bytes([type_id]) + stream_id.to_bytes(4, "little") + extended
+    return header + _split(chunk_stream, payload, chunk_size, extended if repeats_extended else b"")
 
 
 def next_message(chunk_stream: int, type_id: int, delta_ms: int, payload: bytes, chunk_size: int) -> bytes:
@@ -32,8 +46,8 @@ def next_message(chunk_stream: int, type_id: int, delta_ms: int, payload: bytes,
     return header + bytes([type_id]) + _split(chunk_stream, payload, chunk_size)
 
 
-def _split(chunk_stream: int, payload: bytes, chunk_size: int) -> bytes:
-    continuation = bytes([0xC0 | chunk_stream])
+def _split(chunk_stream: int, payload: bytes, chunk_size: int, extended: bytes = b"") -> bytes:
+    continuation = bytes([0xC0 | chunk_stream]) + extended
     pieces = (payload[at : at + chunk_size] for at in range(0, len(payload), chunk_size))
     return continuation.join(pieces)
 
