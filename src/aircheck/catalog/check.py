@@ -52,8 +52,7 @@ async def check(
 
     Raises `CatalogError` when the database fails or a root is not there: then everything would seem lost.
     """
-    gone = [root for root in roots if not root.is_dir()]
-    if gone:
+    if gone := await asyncio.to_thread(lambda: [root for root in roots if not root.is_dir()]):
         raise CatalogError(
             f"the record folder {gone[0]} is not there", remedy="mount its disk, or correct the settings"
         )
@@ -74,13 +73,13 @@ class _File:
     modified_ns: int
 
     @property
-    def name(self) -> str:
+    def path_text(self) -> str:
         return str(self.path)
 
     @property
-    def has_text_name(self) -> bool:
+    def fits_a_row(self) -> bool:
         """Whether a row can hold its path. Python shows bytes that are no UTF-8 as lone surrogates."""
-        return not any("\ud800" <= character <= "\udfff" for character in self.name)
+        return not any("\ud800" <= character <= "\udfff" for character in self.path_text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +122,11 @@ class _Check:
     async def files(self, root: Path) -> None:
         walk = _walk(root)
         while files := await asyncio.to_thread(_take, walk):
-            rows = await self._catalog.segments_at([file.name for file in files if file.has_text_name])
+            rows = await self._catalog.segments_at([file.path_text for file in files if file.fits_a_row])
             unknown: list[tuple[_File, ProbedFile]] = []
             for file in files:
                 self.report.files += 1
-                if (row := rows.get(file.name)) is not None:
+                if (row := rows.get(file.path_text)) is not None:
                     self._count(row, file)
                 elif (probed := await self._look_into(file)) is not None:
                     unknown.append((file, probed))
@@ -183,12 +182,14 @@ class _Check:
             self.report.files -= 1
             return None
         except (OSError, AircheckError) as error:
-            self._fault(Finding(FindingKind.UNREADABLE_FILE, file.name, str(error)))
+            self._fault(Finding(FindingKind.UNREADABLE_FILE, file.path_text, str(error)))
             return None
         if probed is None:
             self.report.foreign += 1
-        elif not file.has_text_name:
-            self._fault(Finding(FindingKind.UNREADABLE_FILE, file.name, "its name is not UTF-8: rename it"))
+        elif not file.fits_a_row:
+            self._fault(
+                Finding(FindingKind.UNREADABLE_FILE, file.path_text, "its name is not UTF-8: rename it")
+            )
             return None
         return probed
 
