@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
+import secrets
 from enum import Enum
 
 from aircheck.wire.errors import RemoteProtocolError
@@ -138,12 +138,12 @@ class ServerHandshake(_Handshake):
         digest = b""
         if any(self.peer_version):
             self.scheme, digest = find_digest(packet, _PLAYER_NAME)
-        filler = os.urandom(PACKET_BYTES - 8)
+        filler = secrets.token_bytes(PACKET_BYTES - 8)
         if self.scheme is Scheme.SIMPLE:
             hello, echo = bytes(8) + filler, packet
         else:
             hello = sign(bytes(4) + _SERVER_VERSION + filler, self.scheme, _SERVER_NAME)
-            echo = answer(digest, _SERVER_NAME, os.urandom(PACKET_BYTES))
+            echo = answer(digest, _SERVER_NAME, secrets.token_bytes(PACKET_BYTES))
         self._output += [bytes((VERSION,)) + hello, echo]
 
 
@@ -152,7 +152,7 @@ class ClientHandshake(_Handshake):
 
     def __init__(self, session: str = "", *, scheme: Scheme = Scheme.DIGEST_FIRST) -> None:
         super().__init__(session)
-        filler = os.urandom(PACKET_BYTES - 8)
+        filler = secrets.token_bytes(PACKET_BYTES - 8)
         if scheme is Scheme.SIMPLE:
             hello = bytes(8) + filler
         else:
@@ -164,4 +164,6 @@ class ClientHandshake(_Handshake):
         if any(self.peer_version):
             self.scheme, digest = find_digest(packet, _SERVER_NAME)
         is_simple = self.scheme is Scheme.SIMPLE
-        self._output.append(packet if is_simple else answer(digest, _PLAYER_NAME, os.urandom(PACKET_BYTES)))
+        self._output.append(
+            packet if is_simple else answer(digest, _PLAYER_NAME, secrets.token_bytes(PACKET_BYTES))
+        )
