@@ -146,6 +146,7 @@ class Node:
             timeouts=Timeouts(settings.rtmp.handshake_timeout_s, settings.rtmp.idle_timeout_s),
             max_connections=settings.rtmp.max_connections,
             back_buffer_bytes=BACK_BUFFER_BYTES,
+            asks_for_login=settings.access.adobe_challenge,
         )
         self.rtmp_address = self._listen(settings.rtmp.listen, None)
         if settings.rtmps.listen is not None:

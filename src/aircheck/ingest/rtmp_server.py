@@ -7,7 +7,7 @@ import logging
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from aircheck.clock import Clock
@@ -19,6 +19,7 @@ from aircheck.ingest.pump import Pump
 from aircheck.ingest.rtmp_session import RtmpSession, Viewer
 from aircheck.tasks import TaskGroup
 from aircheck.wire.rtmp import events
+from aircheck.wire.rtmp.adobe_auth import AdobeAuthenticator
 from aircheck.wire.rtmp.connection import Limits
 
 _log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class RtmpServer:
         timeouts: Timeouts | None = None,
         max_connections: int = 2000,
         back_buffer_bytes: int = 0,
+        asks_for_login: bool = False,
     ) -> None:
         self.registry = registry
         self.gatekeeper = gatekeeper
@@ -67,6 +69,8 @@ class RtmpServer:
         self.notices: Counter[str] = Counter()
         """What was odd in the media of publishers, by kind."""
         self.accepted = 0
+        self._authenticator = AdobeAuthenticator()
+        self._asks_for_login = asks_for_login
         self._pump = pump
         self._max_connections = max_connections
         self._listeners: list[socket.socket] = []
@@ -109,6 +113,22 @@ class RtmpServer:
     def forget(self, session: RtmpSession) -> None:
         self.sessions.pop(session.session_id, None)
 
+    def challenge(self, query: Mapping[str, str]) -> str:
+        """Why a `connect` is refused for now, in Adobe's words; empty when the peer may go on.
+
+        Peers that begin the exchange themselves are always answered; the others only when this server asks.
+        """
+        if not self.gatekeeper.has_users:
+            return ""
+        if query.get("authmod") != "adobe" and (not self._asks_for_login or "pass" in query):
+            return ""
+        password = self.gatekeeper.password_of(query.get("user", ""))
+        refusal = self._authenticator.refusal(query, password, self.clock.wall_ns() / 1e9)
+        if "authfailed" in refusal:
+            self.count_refused("authentication")
+            _log.warning("login refused user=%s", query.get("user", ""))
+        return refusal
+
     def command(self, session: RtmpSession, event: events.CommandReceived) -> None:
         """A command that no one here knows; recorders of other vendors are asked for by such."""
         self.notices["unknown_command"] += 1
@@ -124,7 +144,7 @@ class RtmpServer:
                 said.add(kind)
                 details = " ".join(f"{key}={value}" for key, value in facts.items())
                 _log.warning(
-                    "odd media stream=%s session=%s kind=%s %s",
+                    "odd media stream=%s session=%s kind=%s details=%s",
                     stream.name,
                     stream.facts.session_id,
                     kind,

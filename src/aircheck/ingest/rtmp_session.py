@@ -22,6 +22,7 @@ from aircheck.ingest.gatekeeper import Admission, Attempt
 from aircheck.ingest.pump import Link
 from aircheck.wire.errors import RemoteProtocolError
 from aircheck.wire.rtmp import events
+from aircheck.wire.rtmp.adobe_auth import REJECT_CODE
 from aircheck.wire.rtmp.connection import ServerConnection
 
 if TYPE_CHECKING:
@@ -44,12 +45,13 @@ class Viewer(Protocol):
 class Publication:
     """What one publishing message stream feeds."""
 
-    __slots__ = ("demuxer", "stream", "stream_id")
+    __slots__ = ("demuxer", "is_told_unsupported", "stream", "stream_id")
 
     def __init__(self, stream_id: int, stream: Stream, demuxer: FlvDemuxer) -> None:
         self.stream_id = stream_id
         self.stream = stream
         self.demuxer = demuxer
+        self.is_told_unsupported = False
 
 
 class RtmpSession:
@@ -65,7 +67,6 @@ class RtmpSession:
         self.viewers: dict[int, Viewer] = {}
         self._server = server
         self._conn = ServerConnection(limits=server.limits, session=self.session_id)
-        self._app = ""
         self._client = ""
         self._proven_user = ""
         self._pinged_s = 0.0
@@ -185,13 +186,40 @@ class RtmpSession:
         if publication is None:
             self._server.count_refused("media_without_publish")
             return
-        batch = publication.demuxer.feed(event.messages, self._server.clock.wall_ns())
+        demuxer = publication.demuxer
+        batch = demuxer.feed(event.messages, self._server.clock.wall_ns())
         if batch.packets:
             publication.stream.publish(batch)
+        if demuxer.unsupported is not None and not publication.is_told_unsupported:
+            self._tell_unsupported(publication, demuxer.unsupported)
+
+    def _tell_unsupported(self, publication: Publication, codec_name: str) -> None:
+        """A codec that no file can hold: said to the peer; without any other track the stream is refused."""
+        publication.is_told_unsupported = True
+        stream, has_tracks = publication.stream, bool(publication.demuxer.tracks)
+        text = f"{codec_name} cannot be recorded" + ("; the other tracks are" if has_tracks else "")
+        _log.warning(
+            "unsupported codec stream=%s session=%s codec=%s is_refused=%s",
+            stream.name,
+            self.session_id,
+            codec_name,
+            not has_tracks,
+        )
+        level = "warning" if has_tracks else "error"
+        self._conn.send_status(publication.stream_id, level, "NetStream.Publish.Failed", text)
+        if not has_tracks:
+            self._server.count_refused("unsupported_codec")
+            self.close(EndReason.PROTOCOL_ERROR)
 
     def _connect(self, event: events.ConnectRequested) -> None:
-        self._app = event.app
         self._client = event.flash_version
+        refusal = self._server.challenge(event.query)
+        if refusal:
+            self._conn.reject_connect(event, REJECT_CODE, refusal)
+            self._flush()
+            self.close(EndReason.STOPPED)
+            return
+        self._proven_user = event.query.get("user", "") if "response" in event.query else ""
         self._conn.accept_connect(event)
 
     def _decide(self, work: Coroutine[Any, Any, None], what: str) -> None:

@@ -278,8 +278,8 @@ class Recorder:
         )
         await self._journal.add_event(_event(kind, facts, self._clock.wall_ns()))
         _log.info(
-            "recording %s stream=%s recording=%s reason=%s"
-            " segments=%d duration_s=%.1f size_mb=%.1f gaps=%d%s",
+            "recording ended state=%s stream=%s recording=%s reason=%s"
+            " segments=%d duration_s=%.1f size_mb=%.1f gaps=%d file=%s",
             facts.state,
             facts.stream_name,
             facts.id,
@@ -288,7 +288,7 @@ class Recorder:
             facts.duration_ms / 1000,
             facts.size_bytes / 1e6,
             facts.gaps,
-            f" file={recording.completed[-1].file_name}" if recording.completed else "",
+            recording.completed[-1].file_name if recording.completed else "",
         )
         self._done.pop(recording_id).set_result(facts)
 

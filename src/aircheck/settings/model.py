@@ -250,6 +250,11 @@ class AccessSettings(Section):
         description='Logins and their passwords: `{ studio = "secret" }`. Encoders give them as `user` and '
         "`pass` in the URL or by their own authentication fields.",
     )
+    adobe_challenge: bool = Field(
+        default=False,
+        description="Ask every publisher for a login of `publish_users` when it connects, as encoders with a user "
+        "and a password field (OBS, FMLE) expect. Encoders that give credentials behind the stream key then fail.",
+    )
     publish_tokens: tuple[SecretStr, ...] = Field(
         default=(),
         description="Tokens, any one of which lets publish: `?token=…` behind the URL or the stream name.",
