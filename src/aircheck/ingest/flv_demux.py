@@ -444,7 +444,7 @@ class FlvDemuxer:
         self._on_notice(name, {"count": count, **asdict(jump)})
 
     def _count(self, name: str, **facts: Any) -> None:
-        """Count, and tell of the first, the tenth, the hundredth, ...: a flood of garbage is none of notices."""
+        """Count; tell of the first, the tenth, the hundredth: a flood of garbage is not one of notices."""
         count = getattr(self._counters, name) + 1
         setattr(self._counters, name, count)
         if str(count).strip("0") == "1":

@@ -1,4 +1,4 @@
-"""What the bodies of FLV tags tell of their tracks: from a sequence header, or from a frame that needs none."""
+"""What FLV tags tell of their tracks: in a sequence header, or in a frame that needs none."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ def config_of_header(codec: Codec, body: Payload) -> bytes:
 
 
 def config_of_frame(codec: Codec, frame: Payload, channels: int) -> bytes:
-    """`Track.config` where no header came but a frame can stand in for it, else nothing. Raises BitstreamError."""
+    """`Track.config` where a frame can stand in for the header that did not come, else nothing.
+
+    Raises BitstreamError.
+    """
     match codec:
         case Codec.AAC:
             return aac.parse_adts_config(frame) if aac.is_adts(frame) else b""
@@ -52,7 +55,10 @@ def config_of_frame(codec: Codec, frame: Payload, channels: int) -> bytes:
 
 
 def describe(track_id: int, codec: Codec, config: bytes, frame: Payload, channels: int) -> Track:
-    """The track that a configuration and, for codecs described by their frames, a frame make. BitstreamError."""
+    """The track that a configuration makes or, for codecs described by their frames, a frame.
+
+    Raises BitstreamError.
+    """
     return (_describe_video if codec.kind == "video" else _describe_audio)(
         track_id, codec, config, frame, channels
     )

@@ -26,8 +26,8 @@ _ADTS_HEADER_BYTES = 7
 class AudioSpecificConfig:
     """What an AudioSpecificConfig tells.
 
-    `core_sample_rate` is the rate of the coded frames: one frame is `frame_samples` of its ticks. HE-AAC plays
-    at `sample_rate`, twice as high. `channels` is 0 when the stream itself lists its channels.
+    `core_sample_rate` is the rate of the coded frames: one frame is `frame_samples` of its ticks. HE-AAC
+    plays at `sample_rate`, twice as high. `channels` is 0 when the stream itself lists its channels.
     """
 
     object_type: int

@@ -1,4 +1,4 @@
-"""AV1: OBUs, the sequence header (AV1 bitstream specification, 5.3 to 5.5) and `av1C` (AV1 in ISOBMFF, 2.3)."""
+"""AV1: OBUs, sequence headers (AV1 bitstream specification, 5.3 to 5.5), `av1C` (AV1 in ISOBMFF, 2.3)."""
 
 from __future__ import annotations
 

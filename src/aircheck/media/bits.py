@@ -1,4 +1,4 @@
-"""Bits and bytes of a bitstream, bounds-checked: what is not there raises `BitstreamError`, never IndexError."""
+"""Bits and bytes of a bitstream, bounds-checked: what is not there raises `BitstreamError`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class BitstreamError(ValueError):
 
 
 class BitReader:
-    """Reads bits, most significant first, and the Exp-Golomb codes of H.264 and H.265 (ISO/IEC 14496-10, 9.1)."""
+    """Reads bits, most significant first, and Exp-Golomb codes (ISO/IEC 14496-10, 9.1)."""
 
     __slots__ = ("_data", "_end", "_position")
 

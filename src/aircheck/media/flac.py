@@ -34,6 +34,11 @@ def find_stream_info(header: Payload) -> bytes:
     return fields.read(STREAM_INFO_BYTES)
 
 
+def build_header(stream_info: bytes) -> bytes:
+    """The beginning of a FLAC stream whose only metadata block is STREAMINFO."""
+    return _MAGIC + b"\x80\0\0\x22" + stream_info
+
+
 def parse_stream_info(info: Payload) -> StreamInfo:
     """Read a STREAMINFO block (8.2). Raises BitstreamError."""
     bits = BitReader(info)
@@ -46,7 +51,7 @@ def parse_stream_info(info: Payload) -> StreamInfo:
 
 
 def frame_samples(frame: Payload, info: Payload) -> int:
-    """Samples in a frame (9.1.1); where its header leaves the size to the stream, STREAMINFO's. BitstreamError."""
+    """Samples in a frame (9.1.1), from `info` where its header leaves that to the stream. BitstreamError."""
     bits = BitReader(frame)
     if bits.read(15) != 0x7FFC:
         raise BitstreamError("no FLAC frame")

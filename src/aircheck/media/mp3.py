@@ -52,7 +52,7 @@ def parse_header(frame: Payload) -> FrameHeader:
 
 
 def split_frames(data: Payload) -> Iterator[tuple[memoryview, int]]:
-    """Frames that follow each other, with their samples; a torn last one is given as it is. BitstreamError."""
+    """Frames that follow each other, with their samples; a torn last one as it is. Raises BitstreamError."""
     view = memoryview(data)
     while view:
         header = parse_header(view)

@@ -4,13 +4,14 @@
 adding an offset, and audio and video always use the same one, so that they stay in step whatever happens:
 
 - A clock of 32 bits that wraps goes on beyond its end.
-- A timestamp more than `BACKWARD_JUMP_MS` before its track's last is a *backward jump*: the encoder began anew.
-  The new timeline is re-based to go on right after the latest packet of any track. The first track that jumps
-  decides the new offset; the others adopt it when they jump themselves, which may be some packets later.
+- A timestamp more than `BACKWARD_JUMP_MS` before its track's last is a *backward jump*: the encoder began
+  anew. The new timeline is re-based to go on right after the latest packet of any track. The first track that
+  jumps decides the offset; the others adopt it when they jump themselves, which may be some packets later.
 - A timestamp more than `FORWARD_JUMP_MS` after its track's last is a *forward jump*: media is missing. It is
-  kept as it is, for the time really passed, and told as a gap.
-- A timestamp that is only a little early is put one tick after its predecessor: files need decoding times that
-  grow.
+  kept as it is, for that time really passed, and told as a gap.
+- A timestamp that is only a little early is put one tick after its predecessor: files want times that grow.
+- A track that appears later belongs where its timestamp says; when that is more than `FORWARD_JUMP_MS` away
+  from the others, its clock is not theirs and it is re-based likewise.
 
 Nothing of this is silent: every jump is reported as a `Jump`, every other correction is counted.
 
@@ -25,7 +26,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 BACKWARD_JUMP_MS = 1_000
-"""Encoders that write presentation times of B-frames go back some hundred milliseconds; a restart goes back more."""
+"""Encoders that send presentation times go back some 100 ms at B-frames; those that restart, further."""
 
 FORWARD_JUMP_MS = 10_000
 GRID_TOLERANCE_MS = 10
@@ -34,7 +35,7 @@ REBASE_STEP_MS = 20
 """Distance from the end of the old timeline to the first packet of the new one."""
 
 NEVER = -(1 << 62)
-"""A time so long ago that whatever follows it is a jump: spares hot paths the question of the first packet."""
+"""So long ago that whatever follows it is a jump: spares hot paths the question of the first packet."""
 
 
 def rescale(ticks: int, from_timescale: int, to_timescale: int) -> int:
@@ -43,7 +44,7 @@ def rescale(ticks: int, from_timescale: int, to_timescale: int) -> int:
 
 
 class Unwrapper:
-    """Counts a clock that wraps on beyond its end: each value is taken as the one nearest to its predecessor."""
+    """Counts a wrapping clock on beyond its end: each value is taken as near to its predecessor as can be."""
 
     __slots__ = ("_last", "_mask", "_sign")
 
@@ -69,7 +70,7 @@ class Jump:
     """A timestamp that does not follow its predecessor. Times are milliseconds.
 
     `timestamp` is what the publisher sent; `from_ms` and `to_ms` are where its track was and would have gone
-    on the stream's timeline, `placed_ms` is where the packet was put. Equal `to_ms` and `placed_ms` are a gap.
+    on the stream's timeline; `placed_ms` is where the packet was put, in a gap the same as `to_ms`.
     """
 
     timestamp: int
@@ -88,7 +89,7 @@ class Timeline:
     def __init__(self, on_jump: Callable[[Jump], None]) -> None:
         self.on_jump = on_jump
         self.offset_ms = 0
-        """Timestamp plus offset is the place on the timeline; each backward jump of the stream makes a new one."""
+        """Timestamp plus offset is the place on the timeline; each backward jump makes a new offset."""
         self._clocks: list[TrackClock] = []
 
     def new_clock(self) -> TrackClock:
@@ -104,8 +105,8 @@ class Timeline:
 class TrackClock:
     """Places the timestamps of one track.
 
-    A hot path may do the usual case by itself: when `timestamp + offset_ms` lies behind `last_ms`, by less than
-    FORWARD_JUMP_MS, that sum is the place and the new `last_ms`. Anything else is for `place`.
+    A hot path may do the usual case by itself: when `timestamp + offset_ms` is later than `last_ms`, by less
+    than FORWARD_JUMP_MS, that sum is the place and the new `last_ms`. Anything else is for `place`.
     """
 
     __slots__ = ("_timeline", "bumps", "last_ms", "offset_ms")
@@ -172,8 +173,8 @@ def _is_near(step_ms: int) -> bool:
 class FrameGrid:
     """Where the frames of an audio track begin, in ticks of its sample rate.
 
-    A hot path may do the usual case by itself: a time whose ticks differ from `next` by less than the tolerance
-    is `next`, which becomes `last`.
+    A hot path may do the usual case by itself: a time whose ticks differ from `next` by less than the
+    tolerance is `next`, which becomes `last`.
     """
 
     __slots__ = ("last", "next", "resyncs", "sample_rate")

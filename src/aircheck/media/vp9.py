@@ -1,4 +1,4 @@
-"""VP9: the uncompressed frame header (VP9 bitstream specification, 6.2) and `vpcC` (VP codec ISO media binding)."""
+"""VP9: the uncompressed header of a key frame (VP9 specification, 6.2) and `vpcC` (VP codec ISO binding)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from aircheck.media.packet import Payload
 
 _SYNC_CODE = 0x498342
 _COLOR_SPACE_RGB = 7
-_FULL_BOX_HEADER = b"\x01\0\0\0"
+FULL_BOX_HEADER = b"\x01\0\0\0"
+"""Version 1 and no flags: what `vpcC` has before its payload."""
 
 _LEVELS = (
     (36864, 10),
@@ -89,7 +90,7 @@ def build_config(header: KeyFrameHeader) -> bytes:
 
 def strip_full_box_header(record: Payload) -> bytes:
     """A configuration without the version and flags that Enhanced RTMP's publishers put before it."""
-    body = bytes(record).removeprefix(_FULL_BOX_HEADER) if len(record) >= 12 else bytes(record)
+    body = bytes(record).removeprefix(FULL_BOX_HEADER) if len(record) >= 12 else bytes(record)
     if len(body) < 8:
         raise BitstreamError(f"a VP9 configuration of {len(body)} bytes")
     return body

@@ -130,6 +130,16 @@ _CLASSIC_AUDIO_NAMES = {
     14: ".mp3",
     15: "device-specific sound",
 }
+_CLASSIC_IDS = {
+    Codec.H264: VIDEO_CODEC_AVC,
+    Codec.AAC: SoundFormat.AAC,
+    Codec.MP3: SoundFormat.MP3,
+    Codec.PCMA: SoundFormat.G711_A_LAW,
+    Codec.PCMU: SoundFormat.G711_MU_LAW,
+    Codec.SPEEX: SoundFormat.SPEEX,
+}
+"""What we send in classic form on the first track of a kind."""
+
 _WITH_COMPOSITION_TIME = frozenset((b"avc1", b"hvc1", b"vvc1"))
 
 _TIMESTAMP_OFFSET_NANO = 0
@@ -137,10 +147,10 @@ _TIMESTAMP_OFFSET_NANO = 0
 
 @dataclass(frozen=True, slots=True)
 class VideoTag:
-    """One track's part of a video message. `codec` is None when it is not one of ours; `codec_name` always says.
+    """One track's part of a video message. `codec` is None when it is not one of ours; `codec_name` tells.
 
-    `composition_time_ms` is signed: presentation minus decoding time. `timestamp_offset_ns` is what a ModEx adds
-    to the message's timestamp.
+    `composition_time_ms` is signed: presentation minus decoding time. `timestamp_offset_ns` is what a ModEx
+    adds to the message's timestamp.
     """
 
     codec: Codec | None
@@ -362,27 +372,36 @@ def audio_header(
     sample_rate: int = 44100,
     channels: int = 2,
 ) -> bytes:
-    """What precedes the body of an audio message: classic for AAC, MP3, G.711 and Speex on track 0, else extended.
+    """What precedes the body of an audio message: extended where the classic header has no code for it.
 
     Raises KeyError for a codec without a FourCC on a further track.
     """
     if track_index == 0 and codec is Codec.AAC:
-        return bytes((0xAF, packet_type))
-    if (track_index == 0 and codec not in _FOURCC_OF) or (codec is Codec.MP3 and track_index == 0):
+        # Whatever the rate, AAC says 44.1 kHz, 16 bits, stereo (E.4.2.1).
+        return bytes((SoundFormat.AAC << 4 | 15, packet_type))
+    if track_index == 0 and codec in _CLASSIC_IDS:
         return bytes((_classic_sound(codec, sample_rate, channels),))
     return _extended_header(
         SoundFormat.EX_HEADER << 4, packet_type, AudioPacketType.MULTITRACK, _FOURCC_OF[codec], track_index
     )
 
 
+def can_carry(codec: Codec, track_index: int) -> bool:
+    """Whether there is a code for it: without a FourCC, a codec can only be the first track of its kind."""
+    return codec in _FOURCC_OF or (track_index == 0 and codec in _CLASSIC_IDS)
+
+
+def metadata_codec_id(codec: Codec) -> int:
+    """What onMetaData calls a codec: its classic number, else its FourCC as one."""
+    classic = _CLASSIC_IDS.get(codec)
+    return classic if classic is not None else int.from_bytes(_FOURCC_OF[codec], "big")
+
+
 def _classic_sound(codec: Codec, sample_rate: int, channels: int) -> int:
     """The one byte of a classic AudioTagHeader: 16-bit samples, the rate as near as two bits can tell."""
-    sound_format = {
-        Codec.MP3: SoundFormat.MP3_8K if sample_rate == 8000 else SoundFormat.MP3,
-        Codec.PCMA: SoundFormat.G711_A_LAW,
-        Codec.PCMU: SoundFormat.G711_MU_LAW,
-        Codec.SPEEX: SoundFormat.SPEEX,
-    }[codec]
+    sound_format = _CLASSIC_IDS[codec]
+    if codec is Codec.MP3 and sample_rate == 8000:
+        sound_format = SoundFormat.MP3_8K
     rate = sum(sample_rate >= limit for limit in (11025, 22050, 44100))
     return sound_format << 4 | rate << 2 | 2 | (channels > 1)
 
@@ -419,7 +438,7 @@ class FileTag(NamedTuple):
 
 
 def file_header(*, has_video: bool, has_audio: bool) -> bytes:
-    """The header of an FLV file (E.2). The size of the tag before the first one comes with that tag's head."""
+    """The header of an FLV file (E.2). What follows it is the first `tag_head`."""
     return b"FLV\x01" + bytes((has_audio << 2 | has_video,)) + FILE_HEADER_BYTES.to_bytes(4, "big")
 
 
@@ -441,7 +460,7 @@ def parse_file_header(data: Payload) -> int:
 
 
 def split_tags(data: Payload, position: int) -> Iterator[FileTag]:
-    """The whole tags from a position on; a torn one at the end is left out. Raises MalformedTag for garbage."""
+    """The whole tags from a position on, without a torn one at the end. Raises MalformedTag for garbage."""
     view = memoryview(data)
     while position + TAG_HEADER_BYTES <= len(view):
         kind_and_size, stamp = _unpack_tag_head(view, position)
