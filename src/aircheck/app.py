@@ -166,7 +166,7 @@ class Node:
         self.services = Services(
             streams=StreamService(LiveHub(self.registry, self.recorder), self.clock),
             recordings=RecordingService(self.catalog, live),
-            downloads=DownloadService(self.catalog, live, [self.settings.record.dir]),
+            downloads=DownloadService(self.catalog, live, [self.settings.record.dir], self.clock),
             events=EventService(self.catalog),
             health=HealthService(
                 LiveState(

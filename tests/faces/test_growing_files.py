@@ -71,7 +71,43 @@ async def test_growing_file_is_served_as_if_it_were_finished(
     assert "last-modified" not in answer.headers
     assert decoded_frames(answer.content) == 2 * FRAMES_PER_CLIP
     recording.grow()
+    world.clock.ahead_s = 5
     assert decoded_frames((await client.get(URL)).content) == 3 * FRAMES_PER_CLIP
+
+
+async def test_player_that_fetches_in_pieces_gets_one_and_the_same_file(
+    world: World, client: httpx.AsyncClient, clip: Clip
+) -> None:
+    recording = GrowingRecording(world, clip)
+    await recording.begin()
+    recording.grow(2)
+    probe = await client.get(URL, headers={"Range": "bytes=0-1"})
+    size = int(probe.headers["content-range"].rpartition("/")[2])
+    pieces = b""
+    step = 50_000
+    for start in range(0, size, step):
+        recording.grow()
+        world.clock.ahead_s += 1.0 if start else 0.1
+        stop = min(start + step, size)
+        piece = await client.get(URL, headers={"Range": f"bytes={start}-{stop - 1}"})
+        assert piece.headers["content-range"] == f"bytes {start}-{stop - 1}/{size}"
+        pieces += piece.content
+    assert decoded_frames(pieces) == 2 * FRAMES_PER_CLIP
+
+
+async def test_other_player_that_begins_later_gets_the_newer_file(
+    world: World, client: httpx.AsyncClient, clip: Clip
+) -> None:
+    recording = GrowingRecording(world, clip)
+    await recording.begin()
+    recording.grow()
+    await client.get(URL, headers={"User-Agent": "one"})
+    recording.grow()
+    world.clock.ahead_s = 1
+    other = await client.get(URL, headers={"User-Agent": "two"})
+    rest = await client.get(URL, headers={"User-Agent": "one", "Range": "bytes=100-"})
+    assert decoded_frames(other.content) == 2 * FRAMES_PER_CLIP
+    assert int(rest.headers["content-length"]) < len(other.content) - 100
 
 
 async def test_finished_file_has_validators_and_may_be_kept(

@@ -21,8 +21,9 @@ from aircheck.facts import (
     StreamFacts,
     TrackFacts,
 )
-from aircheck.service.downloads import DownloadService, GrowingFile
+from aircheck.service.downloads import DownloadService
 from aircheck.service.events import EventService
+from aircheck.service.growing import GrowingFile
 from aircheck.service.health import HealthService, NodeStatus, VolumeStatus
 from aircheck.service.recordings import RecordingHealth, RecordingService
 from aircheck.service.services import Services
@@ -37,12 +38,23 @@ VIDEO = TrackFacts(
 AUDIO = TrackFacts(2, "aac", "audio", 48000, sample_rate=48000, channels=2, packets=140, size_bytes=900)
 
 
+class MovableClock(SystemClock):
+    """The system's clock, and a hand that moves it forward."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def monotonic_s(self) -> float:
+        return super().monotonic_s() + self.ahead_s
+
+
 @dataclass
 class World:
     """What the services ask: change its lists and the answers change."""
 
     record_dir: Path
     catalog: Catalog
+    clock: MovableClock = field(default_factory=MovableClock)
     live_streams: list[StreamStatus] = field(default_factory=list)
     live_recordings: list[RecordingFacts] = field(default_factory=list)
     live_segments: list[SegmentFacts] = field(default_factory=list)
@@ -65,8 +77,9 @@ class World:
     @asynccontextmanager
     async def serving(self, *, as_attachment: bool = False) -> AsyncIterator[Services]:
         """The services of this world."""
-        clock = SystemClock()
-        downloads = DownloadService(self.catalog, self, [self.record_dir], as_attachment=as_attachment)
+        clock = self.clock
+        roots = [self.record_dir]
+        downloads = DownloadService(self.catalog, self, roots, clock, as_attachment=as_attachment)
         health = HealthService(self, clock, patience_s=0.2)
         try:
             yield Services(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any
@@ -21,7 +21,9 @@ from starlette.types import Receive, Scope, Send
 
 from aircheck.faces.byte_ranges import UnsatisfiableRange, parse_range
 from aircheck.faces.conditions import Validators, Verdict, evaluate, may_send_range
-from aircheck.service.downloads import Download, DownloadCounters, FileShrank
+from aircheck.service.content import FileShrank
+from aircheck.service.downloads import Download, DownloadService
+from aircheck.service.growing import Reader
 
 CHUNK_BYTES = 256 * 1024
 """Per read and send; what a slow client can hold of our memory is this, twice."""
@@ -43,23 +45,19 @@ class _Answer:
 
 
 class RecordedFileResponse(Response):
-    """Sends what `open_download` opens. Errors of opening come before the first byte and become problems."""
+    """Sends the file of a catalogue name. Errors of opening come before the first byte: they become problems."""
 
-    def __init__(
-        self,
-        open_download: Callable[[], Awaitable[Download]],
-        counters: DownloadCounters,
-        *,
-        as_attachment: bool,
-    ) -> None:
+    def __init__(self, downloads: DownloadService, name: str, *, as_attachment: bool) -> None:
         super().__init__()
-        self._open = open_download
-        self._counters = counters
+        self._downloads = downloads
+        self._counters = downloads.counters
+        self._name = name
         self._as_attachment = as_attachment
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._opened() as download:
-            answer = _compose(download, Headers(scope=scope), as_attachment=self._as_attachment)
+        request = Headers(scope=scope)
+        async with self._opened(_reader(scope, request)) as download:
+            answer = _compose(download, request, as_attachment=self._as_attachment)
             await _send_head(send, answer)
             if scope["method"] == "HEAD" or not answer.pieces:
                 await send({"type": "http.response.body", "body": b""})
@@ -67,8 +65,8 @@ class RecordedFileResponse(Response):
                 self._counters.aborted += 1
 
     @contextlib.asynccontextmanager
-    async def _opened(self) -> AsyncIterator[Download]:
-        download = await self._open()
+    async def _opened(self, reader: Reader) -> AsyncIterator[Download]:
+        download = await self._downloads.open(self._name, reader)
         self._counters.opened += 1
         self._counters.active += 1
         try:
@@ -88,6 +86,13 @@ class RecordedFileResponse(Response):
             self._counters.failed += 1
             return
         await send({"type": "http.response.body", "body": b""})
+
+
+def _reader(scope: Scope, request: Headers) -> Reader:
+    """The same player has the same address and program; whether it begins can be told from its range."""
+    address = (scope.get("client") or ("",))[0]
+    first = request.get("range", "bytes=0-").replace(" ", "").lower()
+    return Reader(f"{address} {request.get('user-agent', '')}", first.startswith("bytes=0-"))
 
 
 async def _chunks(download: Download, pieces: tuple[bytes | range, ...]) -> AsyncIterator[bytes]:

@@ -5,9 +5,8 @@ Theory of operation
     database, somebody else's files) has no name here. What the catalogue points at must be a regular file
     below one of the record folders after every symbolic link has been followed.
 
-    A growing file is served as a *virtual* file: a header made for what is in it now, and behind that the
-    file's own bytes at their own offsets. The descriptor stays open while the download runs, so neither the
-    rename to the final name nor a deletion disturbs it.
+    A growing file is served as a view (`growing.py`). The descriptor stays open while the download runs, so
+    neither the rename to the final name nor a deletion disturbs it.
 
     The disk is only touched in a few threads of our own. A download holds one chunk at a time.
 """
@@ -19,17 +18,18 @@ import contextlib
 import errno
 import os
 import stat
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from aircheck.catalog import Catalog
-from aircheck.errors import AircheckError
+from aircheck.clock import Clock
 from aircheck.facts import SegmentFacts, SegmentState
+from aircheck.service.content import Content
 from aircheck.service.errors import NotFound, NotYetPlayable
+from aircheck.service.growing import GrowingContent, GrowingFiles, Reader, TimedView, Views
 
 T = TypeVar("T")
 
@@ -38,8 +38,6 @@ READER_THREADS = 4
 
 RETRY_DELAYS_S = (0.02, 0.1, 0.3, 0.6)
 """A file that is becoming final has for a moment neither a view nor its last name; a new one has no media."""
-
-MOVING_POLL_S = 0.005
 
 _MEDIA_TYPES = {
     "mp4": "mp4",
@@ -51,108 +49,6 @@ _MEDIA_TYPES = {
     "flv": "x-flv",
 }
 _AUDIO_HAS_OWN_TYPE = {"mp4", "webm", "mkv", "matroska"}
-
-
-class VirtualFile(Protocol):
-    """A growing file as a player should see it: `header`, then the bytes [start, end) of `path`."""
-
-    @property
-    def header(self) -> bytes: ...
-    @property
-    def path(self) -> Path: ...
-    @property
-    def start(self) -> int: ...
-    @property
-    def size_bytes(self) -> int: ...
-
-
-class GrowingFile(Protocol):
-    """Who writes a file, as its readers see it; of use to them even after the file became final.
-
-    `epoch` is odd while media bytes are being moved inside the file, and another one afterwards.
-    """
-
-    @property
-    def epoch(self) -> int: ...
-
-    def view(self) -> VirtualFile:
-        """The file as it is now. Takes its time: called in a thread."""
-        ...
-
-
-class GrowingFiles(Protocol):
-    """What the downloads ask of the recorder."""
-
-    def growing_file(self, segment_id: str) -> GrowingFile | None:
-        """None when there is nothing to play yet, or when the file is not growing any more."""
-        ...
-
-
-class FileShrank(AircheckError):
-    """A file ended before the size that was promised to the client."""
-
-
-class Content:
-    """The bytes of one representation, read from an open file in the pool.
-
-    `close` never takes the descriptor from under a read that is still running.
-    """
-
-    def __init__(self, fd: int, size_bytes: int, pool: ThreadPoolExecutor) -> None:
-        self.size_bytes = size_bytes
-        self._fd = fd
-        self._pool = pool
-        self._pending: Future[bytes] | None = None
-
-    async def read(self, offset: int, size: int) -> bytes:
-        """Up to `size` bytes at `offset` of the representation. Raises OSError, `FileShrank`."""
-        wanted = min(size, self.size_bytes - offset)
-        self._pending = self._pool.submit(self._read, offset, wanted)
-        data = await asyncio.wrap_future(self._pending)
-        if not data and wanted > 0:
-            raise FileShrank(
-                f"the file ends at {offset} instead of its promised size of {self.size_bytes} bytes",
-                remedy="something outside truncated the file; `aircheck check` compares files and catalogue",
-            )
-        return data
-
-    def close(self) -> None:
-        """Let the file go, at once or when the read in progress returns."""
-        if self._pending is None:
-            os.close(self._fd)
-        else:
-            self._pending.add_done_callback(lambda _: os.close(self._fd))
-
-    def _read(self, offset: int, size: int) -> bytes:
-        return os.pread(self._fd, size, offset)
-
-
-class GrowingContent(Content):
-    """The same of a growing file: its header from memory, the rest from where its media is at that moment."""
-
-    def __init__(
-        self, fd: int, pool: ThreadPoolExecutor, file: GrowingFile, epoch: int, view: VirtualFile
-    ) -> None:
-        super().__init__(fd, view.size_bytes, pool)
-        self._file = file
-        self._epoch = epoch
-        self._header = view.header
-        self._start = view.start
-
-    def _read(self, offset: int, size: int) -> bytes:
-        """A finalize that has to make room moves all media in place: look again whenever that happened."""
-        if offset < len(self._header):
-            return self._header[offset : offset + size]
-        while True:
-            epoch = self._file.epoch
-            if epoch % 2:
-                time.sleep(MOVING_POLL_S)
-                continue
-            if epoch != self._epoch:
-                self._start, self._epoch = self._file.view().start, epoch
-            data = os.pread(self._fd, size, offset - len(self._header) + self._start)
-            if self._file.epoch == epoch:
-                return data
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +95,7 @@ class DownloadService:
         catalog: Catalog,
         growing: GrowingFiles,
         roots: Sequence[Path],
+        clock: Clock,
         *,
         as_attachment: bool = False,
     ) -> None:
@@ -207,17 +104,20 @@ class DownloadService:
         self._catalog = catalog
         self._growing = growing
         self._roots = tuple(root.resolve() for root in roots)
+        self._clock = clock
+        self._views = Views(clock)
         self._pool = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="file-reader")
 
-    async def open(self, name: str) -> Download:
+    async def open(self, name: str, reader: Reader | None = None) -> Download:
         """Open the file of that catalogue name. Raises `NotFound`, `NotYetPlayable`, OSError."""
         check_name(name)
+        reader = reader or Reader()
         for delay_s in RETRY_DELAYS_S:
             with contextlib.suppress(FileNotFoundError, NotYetPlayable):
-                return await self._open(name)
+                return await self._open(name, reader)
             await asyncio.sleep(delay_s)
         try:
-            return await self._open(name)
+            return await self._open(name, reader)
         except FileNotFoundError:
             raise NotFound(
                 f"the file of recording {name!r} is gone from the disk",
@@ -227,12 +127,12 @@ class DownloadService:
     async def stop(self) -> None:
         await asyncio.to_thread(self._pool.shutdown)
 
-    async def _open(self, name: str) -> Download:
+    async def _open(self, name: str, reader: Reader) -> Download:
         segment = await self._catalog.segment_by_file_name(name)
         if segment is None:
             raise not_found(name)
         if segment.state in (SegmentState.GROWING, SegmentState.FINALIZING):
-            return await self._open_growing(segment)
+            return await self._open_growing(segment, reader)
         if segment.state is SegmentState.FAILED:
             raise NotFound(
                 f"the recording {name!r} failed: {segment.error or 'its file could not be finished'}",
@@ -254,21 +154,21 @@ class DownloadService:
             modified_ns=status.st_mtime_ns,
         )
 
-    async def _open_growing(self, segment: SegmentFacts) -> Download:
-        file = self._growing.growing_file(segment.id)
-        if file is None:
+    async def _open_growing(self, segment: SegmentFacts, reader: Reader) -> Download:
+        growing = self._growing.growing_file(segment.id)
+        if growing is None:
             raise NotYetPlayable(
                 f"recording {segment.file_name!r} has nothing to play yet",
                 remedy="try again in a second",
             )
-        content = await self._run(lambda: self._open_view(file))
+        view = self._views.find(segment.id, reader)
+        if view is None:
+            now_s = self._clock.monotonic_s()
+            view = await self._run(lambda: TimedView.make(growing, now_s))
+        self._views.hold(segment.id, reader, view)
+        fd, _ = await self._run(lambda: open_regular(view.file.path))
+        content = GrowingContent(fd, self._pool, growing, view)
         return Download(segment, media_type(segment), content.size_bytes, content)
-
-    def _open_view(self, file: GrowingFile) -> Content:
-        epoch = file.epoch
-        view = file.view()
-        fd, _ = open_regular(view.path)
-        return GrowingContent(fd, self._pool, file, epoch, view)
 
     def _open_inside(self, path: Path) -> tuple[int, os.stat_result]:
         """Open a file whose real place is below a record folder; any other is treated as not there."""

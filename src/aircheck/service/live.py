@@ -16,7 +16,7 @@ from aircheck.ingest.rtmp_server import RtmpServer
 from aircheck.recording.recorder import Recorder
 from aircheck.recording.volume import Volume
 from aircheck.service.access import AccessService
-from aircheck.service.downloads import GrowingFile
+from aircheck.service.growing import GrowingFile
 from aircheck.service.health import NodeStatus, VolumeStatus
 from aircheck.service.journal import CatalogJournal
 from aircheck.service.recordings import RecordingHealth

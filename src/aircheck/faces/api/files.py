@@ -42,9 +42,7 @@ def file_routes(services: Services) -> APIRouter:
         as_attachment = download or downloads.as_attachment
         if disposition is not None:
             as_attachment = disposition is Disposition.ATTACHMENT
-        return RecordedFileResponse(
-            lambda: downloads.open(name), downloads.counters, as_attachment=as_attachment
-        )
+        return RecordedFileResponse(downloads, name, as_attachment=as_attachment)
 
     path = f"{RECORDS_PATH}/{{name:path}}"
 
