@@ -181,6 +181,24 @@ def test_final_file_that_lost_its_end_is_recovered_from_its_fragments(tmp_path: 
     assert inspect_file(path).is_final
 
 
+def test_damage_in_the_middle_costs_no_more_than_the_fragment_it_hit(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    writer = open_writer(path)
+    ends = []
+    for number in range(_BATCHES):
+        writer.write(media(0.2, number * 200))
+        ends.append(writer.size_bytes)
+    writer.close()
+    with path.open("r+b") as file:
+        file.seek(ends[4])
+        file.write(bytes(40))
+    recovery = recover_file(path)
+    assert recovery.bytes_skipped == ends[5] - ends[4]
+    assert recovery.bytes_cut == 0
+    lost = {packet.data for packet in media(0.2, 1000)}
+    assert payloads(path) == [[data for data in stream if data not in lost] for stream in EXPECTED]
+
+
 def test_garbage_behind_the_last_fragment_is_cut(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     writer = open_writer(path)

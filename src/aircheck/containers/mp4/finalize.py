@@ -74,10 +74,10 @@ def temporary_path(path: Path) -> Path:
 def finalize(target: Target, movie: Movie, *, sync: bool) -> Method:
     """Raises OSError when the disk fails for another reason than space; the file stays recoverable."""
     header = compose_header(movie, target.area, target.end)
-    if header.size == target.area:
-        _commit(target.disk, header, sync)
-        return Method.RESERVE
     try:
+        if header.size == target.area:
+            _commit(target.disk, header, sync)
+            return Method.RESERVE
         if _insert(target, header.size, sync):
             _commit(target.disk, header, sync)
             return Method.INSERT

@@ -28,8 +28,8 @@ OTHER_SAMPLE = 0x01010000
 _MATRIX = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 _UNDETERMINED = 0x55C4
 """Language "und", three letters of five bits."""
-_OPUS_PREROLL = 3840
-"""Ticks of 48 kHz (80 ms) that an Opus decoder needs to converge (RFC 7845 4.6)."""
+_OPUS_PREROLL_MS = 80
+"""What an Opus decoder needs to converge (RFC 7845 4.6)."""
 _RESTLESS_SAMPLE = 4096
 _RESTLESS_SHARE = 0.75
 _NORMAL_RATE = 0x10000
@@ -254,7 +254,8 @@ def _roll_groups(track: TrackIndex) -> tuple[bytes, ...]:
             distance = 1
         case Codec.OPUS:
             frame = track.deltas[0] if track.deltas else track.last_duration
-            distance = -(-_OPUS_PREROLL // max(1, frame))
+            preroll = _OPUS_PREROLL_MS * track.header.timescale // 1000
+            distance = -(-preroll // max(1, frame))
         case _:
             return ()
     description = full_box(b"sgpd", 1, 0, b"roll", struct.pack(">IIh", 2, 1, -min(distance, 0x7FFF)))

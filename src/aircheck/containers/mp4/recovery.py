@@ -19,18 +19,20 @@ from aircheck.containers.mp4.index import TrackHeader
 from aircheck.containers.mp4.layout import FREE_OFFSET, free_header
 from aircheck.containers.mp4.movie import Movie, MovieFacts
 from aircheck.containers.mp4.scan import (
+    DAMAGE,
     Condition,
     Contents,
+    Moov,
     Outline,
     Progress,
     outline,
-    parse_facts,
     read_contents,
     reopened,
-    traks,
 )
 from aircheck.errors import ContainerError
 from aircheck.facts import TrackFacts
+
+_MAX_FIRST_FRAGMENT = 16 << 20
 
 
 class ForeignFileError(ContainerError):
@@ -72,6 +74,8 @@ class Recovery:
     bytes_cut: int
     facts: FileFacts | None = None
     how: Method | None = None
+    bytes_skipped: int = 0
+    """Damaged bytes between whole fragments; they stay in the file, unused."""
 
 
 def inspect(path: Path, progress: Progress | None = None) -> FileFacts:
@@ -79,13 +83,14 @@ def inspect(path: Path, progress: Progress | None = None) -> FileFacts:
     disk = Disk.open(path, writable=False)
     try:
         file = outline(disk)
-        _require_ours(path, file)
+        moov = _require_ours(path, file)
         if file.condition is Condition.FINAL and file.is_torn:
             file = reopened(disk, file)
+            _require_ours(path, file)
         if file.condition is Condition.FINAL:
-            return _final_facts(file)
+            return _final_facts(file, moov)
         return _fragmented_facts(file, read_contents(disk, file, progress))
-    except ValueError as error:
+    except DAMAGE as error:
         raise ForeignFileError(f"{path} is damaged: {error}") from error
     finally:
         disk.close()
@@ -96,15 +101,15 @@ def read_note(path: Path) -> bytes:
     disk = Disk.open(path, writable=False)
     try:
         file = outline(disk)
-        _require_ours(path, file)
-        return parse_facts(file.moov).note
+        return _require_ours(path, file).facts.note
     finally:
         disk.close()
 
 
-def _require_ours(path: Path, file: Outline) -> None:
-    if not file.has_note:
+def _require_ours(path: Path, file: Outline) -> Moov:
+    if file.moov is None or not file.moov.has_note:
         raise ForeignFileError(f"{path} is no recording of this program, or nothing of it was written")
+    return file.moov
 
 
 def recover(
@@ -118,15 +123,15 @@ def recover(
     disk = Disk.open(path)
     try:
         file = outline(disk)
-        if file.condition in (Condition.FOREIGN, Condition.EMPTY):
+        if file.moov is None:
             return Recovery(Outcome(file.condition.value), file.size_bytes, 0)
-        if not file.has_note and not force:
+        if not file.moov.has_note and not force:
             return Recovery(Outcome.FOREIGN, file.size_bytes, 0)
         temporary_path(path).unlink(missing_ok=True)
         if file.condition is Condition.FINAL and not file.is_torn:
-            return Recovery(Outcome.FINAL, file.size_bytes, 0, _final_facts(file))
+            return Recovery(Outcome.FINAL, file.size_bytes, 0, _final_facts(file, file.moov))
         return _recover_fragments(path, disk, file, progress, sync)
-    except ValueError:
+    except DAMAGE:
         return Recovery(Outcome.FOREIGN, path.stat().st_size, 0)
     finally:
         disk.close()
@@ -138,9 +143,13 @@ def _recover_fragments(
     is_final = file.condition is Condition.FINAL
     if is_final:
         file = reopened(disk, file)
+        if file.moov is None:
+            return Recovery(Outcome.FOREIGN, file.size_bytes, 0)
     contents = read_contents(disk, file, progress)
     if not contents.has_samples:
-        return Recovery(Outcome.EMPTY, file.size_bytes, 0)
+        # A torn first fragment is small. What is larger was damaged: somebody may want to look at it.
+        is_young = file.size_bytes - file.media <= _MAX_FIRST_FRAGMENT
+        return Recovery(Outcome.EMPTY if is_young else Outcome.FOREIGN, file.size_bytes, 0)
     if is_final or file.has_helper:
         # Back to one `free` box for the whole header area: the file is fragmented (again).
         disk.write(free_header(file.area - FREE_OFFSET), FREE_OFFSET)
@@ -158,6 +167,7 @@ def _recover_fragments(
         cut,
         replace(facts, is_final=how is not Method.FRAGMENTED),
         how,
+        contents.skipped,
     )
 
 
@@ -171,14 +181,14 @@ def _fragmented_facts(file: Outline, contents: Contents) -> FileFacts:
     return _facts(False, file, timeline.duration_ms(contents.tracks), tracks, facts)
 
 
-def _final_facts(file: Outline) -> FileFacts:
-    moov = file.moov
+def _final_facts(file: Outline, parsed: Moov) -> FileFacts:
+    moov = parsed.data
     mvhd = find(moov, 8, len(moov), b"mvhd")
     if mvhd is None:
         raise ValueError("no mvhd")
     duration_ms = _duration_ms(moov, mvhd, 20 if moov[mvhd.body] else 12)
-    tracks = tuple(_track_facts(moov, trak, header) for trak, header in traks(moov))
-    return _facts(True, file, duration_ms, tracks, parse_facts(moov))
+    tracks = tuple(_track_facts(moov, trak, header) for trak, header in parsed.traks)
+    return _facts(True, file, duration_ms, tracks, parsed.facts)
 
 
 def _facts(

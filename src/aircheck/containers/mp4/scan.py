@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from aircheck.containers.mp4.boxes import U32_MAX, Span, children, find, parse_header, unix_time_ns
-from aircheck.containers.mp4.disk import BLOCK, Disk
+from aircheck.containers.mp4.disk import Disk
 from aircheck.containers.mp4.fragment import (
     TFHD_BASE_IS_MOOF,
     TRAF,
@@ -26,7 +26,13 @@ from aircheck.containers.mp4.movie import NOTE_FIELDS, NOTE_UUID, SYNC_SAMPLE, M
 Progress = Callable[[int, int], None]
 """Called now and then with the bytes looked at and the bytes there are."""
 
+DAMAGE = (ValueError, KeyError, IndexError, OverflowError, struct.error)
+"""What parsing bytes that are not as we wrote them may raise."""
+
 _MAX_MOOV = 1 << 30
+_MAX_INIT = 256 << 10
+_SEARCH_BYTES = 1 << 20
+_MFHD = b"moof\0\0\0\x10mfhd"
 _MAX_MOOF = 64 << 20
 _PEEK = 2048
 _PROGRESS_FRAGMENTS = 256
@@ -44,6 +50,16 @@ class Condition(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Moov:
+    """A `moov` that could be parsed: its bytes, facts, and each track's box and header."""
+
+    data: bytes
+    facts: MovieFacts
+    has_note: bool
+    traks: tuple[tuple[Span, TrackHeader], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Outline:
     """Where the parts of a file are. `area` is the size of the header area, `media` where fragments begin.
 
@@ -55,8 +71,7 @@ class Outline:
     size_bytes: int
     area: int = 0
     media: int = 0
-    moov: bytes = b""
-    has_note: bool = False
+    moov: Moov | None = None
     has_helper: bool = False
     is_torn: bool = False
 
@@ -68,6 +83,8 @@ class Contents:
     tracks: list[TrackIndex]
     facts: MovieFacts
     end: int
+    skipped: int = 0
+    """Damaged bytes between whole fragments."""
 
     @property
     def has_samples(self) -> bool:
@@ -97,10 +114,10 @@ def outline(disk: Disk) -> Outline:
 
 def _outline_final(disk: Disk, size: int) -> Outline | None:
     moov_offset = FREE_OFFSET + 8
-    moov = _read_box(disk, moov_offset, b"moov", size)
+    moov = _read_moov(disk, moov_offset, size)
     if moov is None:
         return None
-    offset = moov_offset + len(moov)
+    offset = moov_offset + len(moov.data)
     header = _box_at(disk, offset)
     if header is not None and header[1] == b"free":
         offset += header[0]
@@ -108,7 +125,7 @@ def _outline_final(disk: Disk, size: int) -> Outline | None:
     if header is None or header[1:] != (b"mdat", 16):
         return None
     is_torn = offset + header[0] > size
-    return Outline(Condition.FINAL, size, offset + 16, 0, moov, _has_note(moov), is_torn=is_torn)
+    return Outline(Condition.FINAL, size, offset + 16, 0, moov, is_torn=is_torn)
 
 
 def _outline_fragmented(disk: Disk, area: int, size: int) -> Outline:
@@ -121,24 +138,18 @@ def _outline_fragmented(disk: Disk, area: int, size: int) -> Outline:
 
 def _outline_init(disk: Disk, area: int, size: int, has_helper: bool) -> Outline:
     """The init area: one `moov`, with `free` boxes where older ones were and newer ones may come."""
-    moov, offset = b"", area
+    moov, offset = None, area
     while (header := _box_at(disk, offset)) is not None and header[1] in (b"free", b"moov"):
         if header[1] == b"moov":
-            moov = _read_box(disk, offset, b"moov", size) or b""
+            moov = _read_moov(disk, offset, size)
         offset += header[0]
         if offset > size or not header[0]:
             break
-    if not _is_whole(moov):
-        # Our layout without its init segment: a crash before there was any media.
-        return Outline(Condition.EMPTY if area % BLOCK == 0 else Condition.FOREIGN, size)
-    return Outline(Condition.FRAGMENTED, size, area, offset, moov, _has_note(moov), has_helper)
-
-
-def _is_whole(moov: bytes) -> bool:
-    try:
-        return any(span.kind == b"trak" for span in children(moov, 8, len(moov)))
-    except ValueError:
-        return False
+    if moov is None:
+        # Our layout without its init segment: a crash before there was any media, or damage since.
+        is_young = size == FREE_OFFSET + 8 or 0 <= size - area <= _MAX_INIT
+        return Outline(Condition.EMPTY if is_young else Condition.FOREIGN, size)
+    return Outline(Condition.FRAGMENTED, size, area, offset, moov, has_helper)
 
 
 def reopened(disk: Disk, final: Outline) -> Outline:
@@ -146,50 +157,39 @@ def reopened(disk: Disk, final: Outline) -> Outline:
     return _outline_init(disk, final.area, final.size_bytes, has_helper=False)
 
 
-def _read_box(disk: Disk, offset: int, kind: bytes, size: int) -> bytes | None:
+def _read_moov(disk: Disk, offset: int, size: int) -> Moov | None:
+    """The `moov` at `offset`; None when it is not whole."""
     header = _box_at(disk, offset)
-    if header is None or header[1] != kind or not 8 < header[0] <= min(_MAX_MOOV, size - offset):
+    if header is None or header[1] != b"moov" or not 8 < header[0] <= min(_MAX_MOOV, size - offset):
         return None
-    return disk.read(offset, header[0])
+    try:
+        return _parse_moov(disk.read(offset, header[0]))
+    except DAMAGE:
+        return None
 
 
 # --- moov ---------------------------------------------------------------------------------------------------
 
 
-def _note_span(moov: bytes) -> Span | None:
-    try:
-        for span in children(moov, 8, len(moov)):
-            if span.kind == b"uuid" and moov[span.body : span.body + 16] == NOTE_UUID:
-                return span
-    except ValueError:
-        pass
-    return None
+def _parse_moov(moov: bytes) -> Moov:
+    boxes = list(children(moov, 8, len(moov)))
+    traks = tuple((span, _track_header(moov, span)) for span in boxes if span.kind == b"trak")
+    notes = [span for span in boxes if moov[span.start + 4 : span.start + 24] == b"uuid" + NOTE_UUID]
+    if len({header.number for _, header in traks}) != len(traks) or not traks:
+        raise ValueError("tracks without number of their own")
+    return Moov(moov, _parse_facts(moov, notes[0] if notes else None), bool(notes), traks)
 
 
-def _has_note(moov: bytes) -> bool:
-    span = _note_span(moov)
-    return span is not None and span.end - span.body >= 16 + NOTE_FIELDS.size
-
-
-def parse_facts(moov: bytes) -> MovieFacts:
-    """Creation time, note and origin. Raises ValueError when torn."""
+def _parse_facts(moov: bytes, note: Span | None) -> MovieFacts:
     mvhd = find(moov, 8, len(moov), b"mvhd")
     if mvhd is None:
         raise ValueError("no mvhd")
     (created,) = struct.unpack_from(">Q" if moov[mvhd.body] else ">I", moov, mvhd.body + 4)
-    note = _note_span(moov)
     if note is None:
         return MovieFacts(unix_time_ns(created), b"")
     _, origin_s, start_us = NOTE_FIELDS.unpack_from(moov, note.body + 16)
     text = moov[note.body + 16 + NOTE_FIELDS.size : note.end]
     return MovieFacts(unix_time_ns(created), text, origin_s, start_us)
-
-
-def traks(moov: bytes) -> Iterator[tuple[Span, TrackHeader]]:
-    """Each track's box and header. Raises ValueError when torn or of a codec that is not ours."""
-    for trak in children(moov, 8, len(moov)):
-        if trak.kind == b"trak":
-            yield trak, _track_header(moov, trak)
 
 
 def _track_header(moov: bytes, trak: Span) -> TrackHeader:
@@ -200,7 +200,9 @@ def _track_header(moov: bytes, trak: Span) -> TrackHeader:
         raise ValueError("a track without headers")
     (number,) = struct.unpack_from(">I", moov, tkhd.body + (20 if moov[tkhd.body] else 12))
     (timescale,) = struct.unpack_from(">I", moov, mdhd.body + (20 if moov[mdhd.body] else 12))
-    entry = next(children(moov, stsd.body + 8, stsd.end))
+    entry = next(children(moov, stsd.body + 8, stsd.end), None)
+    if entry is None or not number or not timescale:
+        raise ValueError("a track without number, timescale or sample entry")
     return TrackHeader.parse(number, timescale, moov[entry.start : entry.end])
 
 
@@ -208,28 +210,56 @@ def _track_header(moov: bytes, trak: Span) -> TrackHeader:
 
 
 def read_contents(disk: Disk, file: Outline, progress: Progress | None = None) -> Contents:
-    """Index all whole fragments of a fragmented file; the first one that is not whole ends it.
-
-    Raises ValueError when the init `moov` is not one of ours.
-    """
-    facts = parse_facts(file.moov)
-    contents = Contents([TrackIndex(header) for _, header in traks(file.moov)], facts, file.media)
+    """Index all whole fragments of a fragmented file. Damage between them is skipped and counted."""
+    assert file.moov is not None
+    facts = file.moov.facts
+    contents = Contents([TrackIndex(header) for _, header in file.moov.traks], facts, file.media)
     by_number = {track.header.number: track for track in contents.tracks}
     disk.expect_random_reads()
-    fragments = 0
-    while (moof := _whole_fragment(disk, contents.end, file.size_bytes)) is not None:
-        head, size = moof
-        try:
-            runs = list(_parse_runs(head, contents.end, facts.origin_s, by_number))
-        except (ValueError, KeyError, struct.error, OverflowError):
-            break
-        for track, run, offset in runs:
-            track.append(run, offset)
-        contents.end += size
+    offset, fragments = file.media, 0
+    while True:
+        size = _index_fragment(disk, offset, file.size_bytes, facts.origin_s, by_number)
+        if size:
+            contents.skipped += offset - contents.end
+            offset += size
+            contents.end = offset
+        else:
+            offset = _next_moof(disk, offset + 1, file.size_bytes)
+            if not offset:
+                return contents
         fragments += 1
         if progress is not None and fragments % _PROGRESS_FRAGMENTS == 0:
-            progress(contents.end, file.size_bytes)
-    return contents
+            progress(offset, file.size_bytes)
+
+
+def _index_fragment(
+    disk: Disk, offset: int, file_size: int, origin_s: int, tracks: dict[int, TrackIndex]
+) -> int:
+    """Add the fragment at `offset` to the index; its size, 0 when there is none that is whole."""
+    fragment = _whole_fragment(disk, offset, file_size)
+    if fragment is None:
+        return 0
+    moof, size = fragment
+    try:
+        runs = list(_parse_runs(moof, offset, origin_s, tracks))
+    except DAMAGE:
+        return 0
+    if sum(run.size_bytes for _, run, _ in runs) != size - len(moof) - 8:
+        return 0
+    for track, run, run_offset in runs:
+        track.append(run, run_offset)
+    return size
+
+
+def _next_moof(disk: Disk, offset: int, file_size: int) -> int:
+    """Where the next `moof` of ours seems to begin, from `offset` on; 0 when there is none."""
+    while offset < file_size:
+        data = disk.read(offset, _SEARCH_BYTES + 4 + len(_MFHD))
+        found = data.find(_MFHD, 4)
+        if found >= 0:
+            return offset + found - 4
+        offset += _SEARCH_BYTES
+    return 0
 
 
 def _whole_fragment(disk: Disk, offset: int, file_size: int) -> tuple[bytes, int] | None:

@@ -98,7 +98,8 @@ class Mp4Writer:
         self._lock = threading.Lock()
         self._sequence = 0
         self._has_origin = False
-        self._has_timeline = False
+        self._zero = (0, 0)
+        """How many tracks have begun, and the file's time 0 (ms) that follows from their beginnings."""
         self._allocated_to = 0
         self._epoch = 0
         self._moved = 0
@@ -226,13 +227,16 @@ class Mp4Writer:
         self._has_origin = True
 
     def _begin_timeline(self, runs: Sequence[tuple[TrackHeader, Run]]) -> None:
-        """Now that the tracks' beginnings are known, the init `moov` can say where time 0 is."""
-        if self._has_timeline:
+        """Now that the tracks' beginnings are known, the init `moov` can say where time 0 is.
+
+        That is for whoever plays the fragments themselves; the final `moov` is made from the index.
+        """
+        if self._sequence:
             return
         indexes = {index.header.id: TrackIndex(index.header) for index in self._indexes()}
         for header, run in runs:
             indexes[header.id].append(run, 0)
-        self._has_timeline = self._replace_init(init_moov(list(indexes.values()), self._facts))
+        self._replace_init(init_moov(list(indexes.values()), self._facts))
 
     def add_track(self, track: Track) -> bool:
         """A track that turned up late. False when the init area has no room: begin a new segment then.
@@ -292,6 +296,7 @@ class Mp4Writer:
     def finalize(self, *, sync: bool = True) -> Finalized:
         """Make the file progressive, and close it; `finish` came before. May run on another thread.
 
+        Without `sync`, a power cut soon after may cost the whole file; a crash of the program cannot.
         Raises OSError when the disk fails for another reason than space: `recover_file` can try again.
         """
         try:
@@ -320,9 +325,13 @@ class Mp4Writer:
 
     @property
     def duration_ms(self) -> int:
-        """From the file's time 0 to the end of the longest track on disk."""
-        with self._lock:
-            return timeline.duration_ms(self._indexes())
+        """From the file's time 0 to the end of the longest track on disk, within a frame; cheap."""
+        begun = [index for index in self._indexes() if index.samples]
+        if not begun:
+            return 0
+        if self._zero[0] != len(begun):
+            self._zero = (len(begun), int(timeline.zero_time_s(begun) * 1000))
+        return max(index.end_dts * 1000 // index.header.timescale for index in begun) - self._zero[1]
 
     @property
     def nudged_packets(self) -> int:
