@@ -45,7 +45,7 @@ class _Answer:
 
 
 class RecordedFileResponse(Response):
-    """Sends the file of a catalogue name. Errors of opening come before the first byte: they become problems."""
+    """Sends the file of a catalogue name. Errors of opening come before the first byte, as problems."""
 
     def __init__(self, downloads: DownloadService, name: str, *, as_attachment: bool) -> None:
         super().__init__()

@@ -36,6 +36,7 @@ SwaggerUIBundle({
   url: "/openapi.json",
   dom_id: "#ui",
   deepLinking: true,
+  defaultModelsExpandDepth: 0,
   displayRequestDuration: true,
   tryItOutEnabled: true,
   validatorUrl: null,
@@ -71,6 +72,7 @@ _LANDING = """\
   table {{ width: 100%; border-collapse: collapse; margin-top: 1.5rem; }}
   td, th {{ text-align: left; padding: .4rem .6rem; border-bottom: 1px solid #8884; vertical-align: top; }}
   .number {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }}
+  @media (max-width: 40rem) {{ .number {{ display: none; }} }}
   .recording {{ color: #d22; font-weight: 600; }}
 </style>
 <header>

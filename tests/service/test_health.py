@@ -1,0 +1,67 @@
+"""Health asks the disks, and does not wait for one that is silent."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from aircheck.clock import SystemClock
+from aircheck.service.health import HealthService, NodeStatus, VolumeStatus
+
+
+@dataclass
+class Disk:
+    """A disk that answers, refuses, or is silent until it is released."""
+
+    answer: Sequence[VolumeStatus] | OSError = ()
+    is_silent: bool = False
+    questions: int = 0
+    released: threading.Event = field(default_factory=threading.Event)
+
+    def status(self) -> NodeStatus:
+        return NodeStatus()
+
+    def volumes(self) -> Sequence[VolumeStatus]:
+        self.questions += 1
+        if self.is_silent:
+            self.released.wait(10)
+        if isinstance(self.answer, OSError):
+            raise self.answer
+        return self.answer
+
+
+async def test_silent_disk_is_failing_and_is_asked_only_once() -> None:
+    disk = Disk([VolumeStatus("/records", free_bytes=40)])
+    health = HealthService(disk, SystemClock(), patience_s=0.05)
+    assert (await health.volumes())[0].is_failing is False
+    disk.is_silent = True
+    answers = await asyncio.gather(*(health.volumes() for _ in range(3)))
+    assert all(volume.is_failing and volume.path == "/records" for (volume,) in answers)
+    assert disk.questions == 2
+    disk.is_silent = False
+    disk.released.set()
+    await asyncio.sleep(0.05)
+    assert (await health.volumes())[0].is_failing is False
+    health.stop()
+
+
+async def test_disk_that_never_answered_is_failing_too() -> None:
+    disk = Disk(is_silent=True)
+    health = HealthService(disk, SystemClock(), patience_s=0.05)
+    (volume,) = await health.volumes()
+    assert volume.is_failing
+    disk.released.set()
+    health.stop()
+
+
+async def test_disk_that_refuses_the_question_is_failing_with_its_reason() -> None:
+    disk = Disk([VolumeStatus("/records")])
+    health = HealthService(disk, SystemClock())
+    await health.volumes()
+    disk.answer = OSError(116, "Stale file handle")
+    (volume,) = await health.volumes()
+    assert volume.is_failing
+    assert "Stale file handle" in volume.last_error
+    health.stop()
