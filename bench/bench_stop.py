@@ -112,7 +112,7 @@ def main() -> None:
             if shutil.disk_usage(folder).free < 2 * size_bytes:
                 sys.exit(f"{folder} has no room for {megabytes} MB")
             measure(folder, size_bytes, reserve_bytes=16 << 20)
-            measure(folder, size_bytes, reserve_bytes=4096)
+            measure(folder, size_bytes, reserve_bytes=min(512 * 1024, size_bytes // 10_000))
             measure_recovery(folder, size_bytes)
     finally:
         shutil.rmtree(folder)

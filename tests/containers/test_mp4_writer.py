@@ -236,6 +236,7 @@ def test_note_and_facts_can_be_read_from_growing_and_final_files(tmp_path: Path)
     growing = inspect_file(path)
     writer.finish()
     writer.set_note(b"the end")
+    assert writer.duration_ms == 2005
     done = writer.finalize()
     final = inspect_file(path)
     assert (growing.is_final, final.is_final) == (False, True)

@@ -150,6 +150,8 @@ def _recover_fragments(
         # A torn first fragment is small. What is larger was damaged: somebody may want to look at it.
         is_young = file.size_bytes - file.media <= _MAX_FIRST_FRAGMENT
         return Recovery(Outcome.EMPTY if is_young else Outcome.FOREIGN, file.size_bytes, 0)
+    movie = Movie(contents.tracks, contents.facts)
+    movie.serialize()  # numbers that no moov can hold must show before the file is touched
     if is_final or file.has_helper:
         # Back to one `free` box for the whole header area: the file is fragmented (again).
         disk.write(free_header(file.area - FREE_OFFSET), FREE_OFFSET)
@@ -157,7 +159,7 @@ def _recover_fragments(
     if cut:
         disk.truncate(contents.end)
     target = Target(path, disk, file.area, contents.end)
-    how = finalize(target, Movie(contents.tracks, contents.facts), sync=sync)
+    how = finalize(target, movie, sync=sync)
     if progress is not None:
         progress(file.size_bytes, file.size_bytes)
     facts = _fragmented_facts(replace(file, size_bytes=disk.size_bytes), contents)

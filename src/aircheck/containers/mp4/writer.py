@@ -156,7 +156,11 @@ class Mp4Writer:
                     f"this file has no track {packet.track.id} ({packet.track.codec}) of that configuration",
                     remedy="add the track, or begin a new segment when its configuration changed",
                 )
-        return [[packet for packet in packets if packet.track == track] for track in known]
+        groups = [[packet for packet in packets if packet.track == track] for track in known]
+        for queue, group in zip(self._queues, groups, strict=True):
+            if group:
+                queue.track = group[-1].track
+        return groups
 
     def _pending_ms(self) -> int:
         """How much media waits in the track that has most; a dts that goes back counts as much."""
