@@ -36,6 +36,7 @@ QUEUED_LINES_MAX = 10_000
 """Lines that wait for a stalled output; more are dropped and counted."""
 
 _FIELD = re.compile(r"\s*\b(\w+)=%[-+ 0-9.]*[srdfx](?=\s|$)")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _PACKAGE = "aircheck."
 _EVENT_WIDTH = 28
 
@@ -118,12 +119,13 @@ def _shared_processors(format: LogFormat) -> list[Processor]:
 def _renderer(format: LogFormat, writer: LineWriter) -> list[Processor]:
     if format == "console":
         return [
+            _escape_controls,
             structlog.dev.ConsoleRenderer(
                 colors=writer.isatty(),
                 pad_event_to=_EVENT_WIDTH,
                 sort_keys=False,
                 exception_formatter=structlog.dev.plain_traceback,
-            )
+            ),
         ]
     if format == "json":
         return [
@@ -132,6 +134,7 @@ def _renderer(format: LogFormat, writer: LineWriter) -> list[Processor]:
         ]
     order = ["timestamp", "level", "event"]
     return [
+        _escape_controls,
         structlog.processors.format_exc_info,
         structlog.processors.LogfmtRenderer(key_order=order, drop_missing=True),
     ]
@@ -161,6 +164,14 @@ def _split_fields(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
         return event
     event.update(zip(keys, map(_plain, args), strict=True))
     event["event"] = text.strip(" :,\n")
+    return event
+
+
+def _escape_controls(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Names come from strangers: nothing in them may begin a new line or move a terminal's cursor."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = _CONTROL.sub(lambda match: repr(match[0])[1:-1], value)
     return event
 
 
@@ -210,12 +221,18 @@ class LineWriter:
         self._thread.join(timeout_s)
 
     def _write_lines(self) -> None:
-        told_dropped = 0
+        told = 0
         while (text := self._queue.get()) is not None:
             self._write(text)
-            if self.dropped_lines > told_dropped and self._queue.empty():
-                self._write(f"log lines dropped: {self.dropped_lines - told_dropped}\n")
-                told_dropped = self.dropped_lines
+            if self._queue.empty():
+                told = self._tell_dropped(told)
+        self._tell_dropped(told)
+
+    def _tell_dropped(self, told: int) -> int:
+        dropped = self.dropped_lines
+        if dropped > told:
+            self._write(f"log lines dropped: {dropped - told}\n")
+        return dropped
 
     def _write(self, text: str) -> None:
         try:

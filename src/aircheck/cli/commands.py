@@ -106,6 +106,26 @@ def recover(
     raise typer.Exit(0 if recover_files(files, force=force) else EXIT_FAILED)
 
 
+@app.command("check")
+def check_catalogue(
+    config: Config = None,
+    repair: Annotated[
+        bool, typer.Option(help="Put rows for files that have none; no file is touched, no row deleted.")
+    ] = False,
+) -> None:
+    """Compare the catalogue with the files, whether the server runs or not."""
+    from aircheck.cli.checking import check_recordings
+
+    settings = _settings(config)
+    if not repair and not settings.catalog_path.exists():
+        raise ConfigError(
+            f"there is no catalogue at {settings.catalog_path}",
+            remedy="check --repair makes one from the files in the record folder.",
+        )
+    is_clean = asyncio.run(check_recordings(settings, repair=repair))
+    raise typer.Exit(0 if is_clean else EXIT_FAILED)
+
+
 @app.command("settings")
 def show_settings(
     config: Config = None,

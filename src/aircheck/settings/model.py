@@ -114,13 +114,6 @@ class RtmpSettings(Section):
         "the memory one peer can take. A key frame of 4K video at high rates may need several "
         "megabytes.",
     )
-    chunk_size: int = Field(
-        default=60_000,
-        ge=128,
-        le=0xFFFFFF,
-        description="Size of the chunks that we send to players. Small chunks let audio slip between parts "
-        "of a large video frame; large ones cost less CPU.",
-    )
 
 
 class RtmpsSettings(Section):
@@ -212,12 +205,6 @@ class RecordSettings(Section):
         "recording drops to the next key frame and writes the gap down; publishers are never "
         "slowed. 16 MiB is 50 s of 2.6 Mbit/s.",
     )
-    stop_timeout_s: float = Field(
-        default=15,
-        gt=0,
-        description="How long a stop waits for the file to be final before it answers anyway; the work goes"
-        " on.",
-    )
     reserve_kb: int = Field(
         default=256,
         ge=4,
@@ -252,8 +239,9 @@ class AccessSettings(Section):
     )
     adobe_challenge: bool = Field(
         default=False,
-        description="Ask every publisher for a login of `publish_users` when it connects, as encoders with a user "
-        "and a password field (OBS, FMLE) expect. Encoders that give credentials behind the stream key then fail.",
+        description="Ask every publisher for a login of `publish_users` when it connects, as encoders with "
+        "a user and a password field (OBS, FMLE) expect. Encoders that give credentials behind "
+        "the stream key then fail.",
     )
     publish_tokens: tuple[SecretStr, ...] = Field(
         default=(),
@@ -279,13 +267,6 @@ class PumpSettings(Section):
         le=1000,
         description="Publishers that only recordings drain are read this often. Longer costs less CPU "
         "(about a quarter less at 1000), and delays every byte by as much.",
-    )
-    live_interval_ms: int = Field(
-        default=15,
-        ge=1,
-        le=1000,
-        description="Publishers that somebody watches are read this often: the delay added to a live view, "
-        "against three to four times the CPU per watched stream.",
     )
 
 

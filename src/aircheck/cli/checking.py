@@ -1,0 +1,65 @@
+"""`aircheck check`: whether files and catalogue agree, and rows for the files that have none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.text import Text
+
+from aircheck.catalog import Catalog
+from aircheck.catalog.check import check
+from aircheck.catalog.findings import CheckReport, Finding
+from aircheck.catalog.rebuild import ProbedFile
+from aircheck.cli.views import console
+from aircheck.containers.recover import ForeignFileError, inspect_file
+from aircheck.segment_note import NoteError, decode_note
+from aircheck.settings import Settings
+
+
+class MediaProbe:
+    """Tells the catalogue what a media file is, by its own words and its note."""
+
+    def probe(self, path: Path) -> ProbedFile | None:
+        try:
+            file = inspect_file(path)
+            recording, segment = decode_note(file.note)
+        except (ForeignFileError, NoteError):
+            return None
+        return ProbedFile(
+            recording,
+            segment,
+            is_final=file.is_final,
+            size_bytes=file.size_bytes,
+            duration_ms=file.duration_ms,
+            tracks=file.tracks,
+        )
+
+
+async def check_recordings(settings: Settings, *, repair: bool) -> bool:
+    """Compare, show what was found, and say whether nothing is left to do. Raises CatalogError."""
+    record = settings.record
+    roots = [folder.absolute() for folder in (record.dir, record.tmp_dir) if folder is not None]
+    settings.catalog_path.parent.mkdir(parents=True, exist_ok=True)
+    catalog = await Catalog.open(settings.catalog_path)
+    try:
+        report = await check(catalog, roots, MediaProbe(), repair=repair)
+    finally:
+        await catalog.close()
+    _show(report)
+    return report.is_clean
+
+
+def _show(report: CheckReport) -> None:
+    out = console()
+    for finding in report.findings:
+        out.print(_line(finding))
+    out.print(
+        f"{report.rows} rows, {report.files} files: {report.catalogued} catalogued, {report.growing} growing,"
+        f" {report.awaiting_finalize} to be finished, {report.foreign} not ours, {report.at_fault} at fault"
+    )
+
+
+def _line(finding: Finding) -> Text:
+    state = Text("repaired  ", "green") if finding.is_repaired else Text("found     ", "bold red")
+    remedy = "" if finding.is_repaired else f"\n          {finding.remedy}"
+    return state.append(f"{finding.path}: {finding.message}", "").append(remedy, "green")
