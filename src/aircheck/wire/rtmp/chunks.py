@@ -3,7 +3,7 @@
 The parser takes the bytes of one read in one pass. Three paths, from fast to slow:
 
 1. `_whole_messages`: an audio or video message that lies in the buffer whole, however many chunks it has.
-2. `_following_chunks`: whole chunks in a row that continue a message which the buffer does not end.
+2. `_continue`: chunks in a row that continue a message which lies in several buffers.
 3. `_one_chunk`: everything else, chunk by chunk. Only this path changes headers, waits, or finds fault.
 
 All three agree on one rule: a chunk is taken once all of it is there. So what comes out depends on the bytes
@@ -73,6 +73,7 @@ class ChunkParser:
         self._session = session
         self._chunk_streams: dict[int, _ChunkStream] = {}
         self._output: list[Message | MediaRun] = []
+        self._latest: _ChunkStream | None = None
         self._run: list[MediaMessage] | None = None
         self._run_stream_id = 0
         self._tail = bytearray()
@@ -114,15 +115,16 @@ class ChunkParser:
     def _parse(self, view: memoryview) -> int:
         """Take all whole chunks in `view`; return their size. `_need` then says what the next one takes."""
         position, size = 0, len(view)
+        self._need = 1
         while position < size:
-            position = self._whole_messages(view, position, size)
-            if position == size:
-                self._need = 1
-                break
             start = position
-            position = self._one_chunk(view, position, size)
+            position = self._whole_messages(view, start, size)
+            if self._pending_bytes and position < size:
+                position = self._continue(view, position, size)
             if position == start:
-                break
+                position = self._one_chunk(view, start, size)
+                if position == start:
+                    break
         self._base += position
         return position
 
@@ -134,73 +136,68 @@ class ChunkParser:
         """
         if self._pending_bytes:
             return position
-        run = self._run
-        chunk_streams = self._chunk_streams
-        chunk_size = self.chunk_size
+        run, run_stream_id = self._run, self._run_stream_id
+        find_stream = self._chunk_streams.get
+        chunk_size, stride = self.chunk_size, self.chunk_size + 1
         max_message_bytes = self._limits.max_message_bytes
         last = size - _LONGEST_PLAIN_HEADER_BYTES
         while position <= last:
             header = view[position]
-            stream = chunk_streams.get(header & 0x3F)
-            if stream is None:
+            stream = find_stream(header & 0x3F)
+            if stream is None or stream.extended:
                 break
-            stream_id = stream.stream_id
             if 0x40 <= header < 0x80:
                 delta, length_and_type = _two_words(view, position)
                 delta &= 0xFFFFFF
-                timestamp = stream.timestamp + delta
+                timestamp = stream.timestamp + delta & 0xFFFFFFFF
                 body = position + 8
             elif header >= 0xC0:
-                if stream.extended:
-                    break
                 delta, length_and_type = stream.delta, stream.length_and_type
-                timestamp = stream.timestamp + delta
+                timestamp = stream.timestamp + delta & 0xFFFFFFFF
                 body = position + 1
             elif header >= 0x80:
                 delta = _word(view, position)[0] & 0xFFFFFF
                 length_and_type = stream.length_and_type
-                timestamp = stream.timestamp + delta
+                timestamp = stream.timestamp + delta & 0xFFFFFFFF
                 body = position + 4
             else:
-                delta, length_and_type = _two_words(view, position)
-                delta &= 0xFFFFFF
-                timestamp = delta
-                stream_id = _little_word(view, position + 8)[0]
+                timestamp, length_and_type = _two_words(view, position)
+                timestamp = delta = timestamp & 0xFFFFFF
                 body = position + 12
+                if _little_word(view, position + 8)[0] != stream.stream_id:
+                    break
             type_id = length_and_type & 0xFF
-            if delta == _EXTENDED or (type_id != _VIDEO and type_id != _AUDIO):
-                break
             length = length_and_type >> 8
+            if (type_id != 9 and type_id != 8) or delta == _EXTENDED or length > max_message_bytes:
+                break
             payload: bytes | bytearray
             if length <= chunk_size:
                 end = body + length
-                if end > size or length > max_message_bytes:
+                if end > size:
                     break
                 payload = bytes(view[body:end])
             else:
                 continuations = (length - 1) // chunk_size
                 end = body + length + continuations
-                if end > size or length > max_message_bytes:
+                if end > size:
                     break
                 payload = bytearray(view[body:end])
-                if payload[chunk_size :: chunk_size + 1].count(header | _FORMAT_3) != continuations:
+                if payload[chunk_size::stride].count(header | _FORMAT_3) != continuations:
                     break
-                del payload[chunk_size :: chunk_size + 1]
-            timestamp &= _MASK32
+                del payload[chunk_size::stride]
             stream.timestamp = timestamp
             stream.delta = delta
             stream.length_and_type = length_and_type
-            stream.stream_id = stream_id
-            stream.extended = b""
-            if run is None or stream_id != self._run_stream_id:
-                run = self._begin_run(stream_id)
+            if run is None or stream.stream_id != run_stream_id:
+                run_stream_id = stream.stream_id
+                run = self._begin_run(run_stream_id)
             run.append((type_id, timestamp, payload))
             position = end
         return position
 
     def _one_chunk(self, view: memoryview, position: int, size: int) -> int:
-        """Take the chunk at `position` and what continues it in a row; return the end, or `position` when
-        bytes are missing: `_need` then says how many the chunk takes at least."""
+        """Take the chunk at `position`; return its end, or `position` when bytes are missing: `_need` then
+        says how many the chunk takes at least."""
         start = position
         basic = self._basic_header(view, position, size)
         if basic is None:
@@ -241,10 +238,9 @@ class ChunkParser:
             stream.stream_id = stream_id
             stream.extended = extended
         self._chunk_streams[csid] = stream
-        self._add_payload(stream, view[end:payload_end], length, start, view)
-        if stream.partial is None or extended:
-            return payload_end
-        return self._following_chunks(stream, view, payload_end, size)
+        self._latest = stream
+        self._add_payload(stream, view[end:payload_end], start, view)
+        return payload_end
 
     def _basic_header(self, view: memoryview, position: int, size: int) -> tuple[int, int] | None:
         """The chunk stream id in its 1-, 2- or 3-byte form, and the position behind it (5.3.1.1)."""
@@ -297,35 +293,48 @@ class ChunkParser:
             )
 
     def _add_payload(
-        self, stream: _ChunkStream, payload: memoryview, length: int, position: int, view: memoryview
+        self, stream: _ChunkStream, payload: memoryview, position: int, view: memoryview
     ) -> None:
-        partial = stream.partial
-        if partial is None and len(payload) == length:
+        length = stream.length_and_type >> 8
+        if stream.partial is not None:
+            stream.partial += payload
+            self._finish(stream, position, view)
+        elif len(payload) == length:
             self._complete(stream, bytes(payload), position, view)
-        elif partial is None:
+        else:
             stream.partial = bytearray(payload)
             self._pending_bytes += length
-        else:
-            partial += payload
-            if len(partial) == length:
-                stream.partial = None
-                self._pending_bytes -= length
-                self._complete(stream, partial, position, view)
 
-    def _following_chunks(self, stream: _ChunkStream, view: memoryview, position: int, size: int) -> int:
-        """Take, in one go, the full chunks in a row that continue a message, except its last chunk."""
-        partial = stream.partial
-        if partial is None or len(stream.marker) != 1:
+    def _finish(self, stream: _ChunkStream, position: int, view: memoryview) -> None:
+        """End a message in the making if nothing of it is missing any more."""
+        partial, length = stream.partial, stream.length_and_type >> 8
+        if partial is not None and len(partial) == length:
+            stream.partial = None
+            self._pending_bytes -= length
+            self._complete(stream, partial, position, view)
+
+    def _continue(self, view: memoryview, position: int, size: int) -> int:
+        """Take the chunks in a row that continue the message begun last, to its end if it is there."""
+        stream = self._latest
+        if stream is None or stream.partial is None or stream.extended or len(stream.marker) > 1:
             return position
         chunk_size, stride = self.chunk_size, self.chunk_size + 1
-        missing = (stream.length_and_type >> 8) - len(partial)
-        count = min((missing - 1) // chunk_size, (size - position) // stride)
-        markers = bytes(view[position : position + count * stride : stride])
-        count = len(markers) - len(markers.lstrip(stream.marker))
-        end = position + count * stride
-        chunks = bytearray(view[position:end])
-        del chunks[::stride]
-        partial += chunks
+        partial = stream.partial
+        before = len(partial)
+        missing = (stream.length_and_type >> 8) - before
+        count = (missing - 1) // chunk_size + 1
+        end = position + missing + count
+        if end > size:
+            count = (size - position) // stride
+            end = position + count * stride
+        partial += view[position:end]
+        markers = partial[before::stride]
+        if markers.count(stream.marker) != count:
+            taken = stride * (count - len(markers.lstrip(stream.marker)))
+            end = position + taken
+            del partial[before + taken :]
+        del partial[before::stride]
+        self._finish(stream, position, view)
         return end
 
     def _complete(

@@ -18,11 +18,11 @@ changed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
+from enum import StrEnum
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 
-class ConnectionState(Enum):
+class ConnectionState(StrEnum):
     HANDSHAKING = "handshaking"
     READY = "ready"
     CONNECTING = "connecting"
@@ -31,7 +31,7 @@ class ConnectionState(Enum):
     ENDED = "ended"
 
 
-class ConnectionInput(Enum):
+class ConnectionInput(StrEnum):
     """The value says it in the words of an error message."""
 
     HANDSHAKE_DONE = "end of the handshake"
@@ -48,7 +48,7 @@ class ConnectionInput(Enum):
     SEND = "a call that sends"
 
 
-class StreamState(Enum):
+class StreamState(StrEnum):
     CREATING = "creating"
     IDLE = "idle"
     PUBLISH_ASKED = "publish asked"
@@ -57,7 +57,7 @@ class StreamState(Enum):
     PLAYING = "playing"
 
 
-class StreamInput(Enum):
+class StreamInput(StrEnum):
     PUBLISH = "publish"
     PLAY = "play"
     PAUSE = "pause"
