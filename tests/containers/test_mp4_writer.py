@@ -198,6 +198,23 @@ def test_tracks_are_refused_when_the_init_area_is_full(tmp_path: Path) -> None:
     assert writer.finalize().how is Method.RESERVE
 
 
+@pytest.mark.parametrize(("lead_ms", "nudged"), [(400, 0), (800, 1)])
+def test_track_that_turns_up_late_may_begin_half_a_second_before_the_first_fragment(
+    lead_ms: int, nudged: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.mp4"
+    writer = open_writer(path)
+    writer.write([video(ms, key=ms == 10_000) for ms in range(10_000, 10_200, 40)])
+    first = (10_000 - lead_ms) * 48 // 1024
+    sound = [audio(first), *(audio(frame) for frame in range(first + 20, first + 60))]
+    writer.write(sound)
+    writer.finish()
+    writer.finalize()
+    assert writer.nudged_packets == nudged
+    pictures, sounds = demux(path)
+    assert sounds[-1].pts - pictures[0].pts == Fraction(sound[-1].pts, 48000) - 10
+
+
 def test_ends_give_the_last_samples_their_exact_durations(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     writer = open_writer(path)

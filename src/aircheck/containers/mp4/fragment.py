@@ -105,7 +105,7 @@ def _repair(packets: Sequence[Packet], dts: list[int], composition: list[int], f
     return nudged
 
 
-def serialize_head(sequence: int, origin_s: int, runs: Sequence[tuple[TrackHeader, Run]]) -> bytes:
+def serialize_head(sequence: int, origin_ms: int, runs: Sequence[tuple[TrackHeader, Run]]) -> bytes:
     """`moof` and the header of its `mdat`, which holds the runs' payloads in the order given."""
     columns = [_columns(header, run) for header, run in runs]
     moof_size = 24 + sum(TRAF.size + 4 * len(rows) for _, rows in columns)
@@ -113,7 +113,7 @@ def serialize_head(sequence: int, origin_s: int, runs: Sequence[tuple[TrackHeade
     parts = [_MOOF.pack(moof_size, b"moof", 16, b"mfhd", 0, sequence)]
     for (header, run), (flags, rows) in zip(runs, columns, strict=True):
         rows_size = 4 * len(rows)
-        time = run.first_dts - origin_s * header.timescale
+        time = run.first_dts - header.origin_ticks(origin_ms)
         parts.append(
             TRAF.pack(
                 TRAF.size + rows_size, b"traf",

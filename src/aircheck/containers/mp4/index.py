@@ -57,6 +57,10 @@ class TrackHeader:
         """The file's track_ID, which must not be 0."""
         return self.id + 1
 
+    def origin_ticks(self, origin_ms: int) -> int:
+        """The dts that is written as tfdt 0, in a file whose tfdt begin at `origin_ms` of the stream."""
+        return origin_ms * self.timescale // 1000
+
     @property
     def is_video(self) -> bool:
         return self.codec.kind is Kind.VIDEO

@@ -19,7 +19,7 @@ NOTE_UUID = bytes.fromhex("e623ba4a1b8b52dea8eca79e1e4fe225")
 """Marks a file as ours. The box holds the fields below, then the caller's note."""
 
 NOTE_FIELDS = struct.Struct(">Iqq")
-"""Version; `origin_s` and `start_us` of MovieFacts."""
+"""Version; `origin_ms` and `start_us` of MovieFacts."""
 
 SYNC_SAMPLE = 0x02000000
 OTHER_SAMPLE = 0x01010000
@@ -39,12 +39,12 @@ _NORMAL_RATE = 0x10000
 class MovieFacts:
     """What a `moov` says apart from its tracks.
 
-    `origin_s` is where tfdt 0 lies on the stream's timeline, `start_us` where the file's time 0 does.
+    `origin_ms` is where tfdt 0 lies on the stream's timeline, `start_us` where the file's time 0 does.
     """
 
     creation_ns: int
     note: bytes
-    origin_s: int = 0
+    origin_ms: int = 0
     start_us: int = 0
 
 
@@ -57,7 +57,7 @@ def init_moov(tracks: Sequence[TrackIndex], facts: MovieFacts) -> bytes:
         header = track.header
         edits = b""
         if has_begun:
-            origin = facts.origin_s * header.timescale
+            origin = header.origin_ticks(facts.origin_ms)
             # Duration 0: to the end of the media, whatever that will be.
             edits = _edts(Edit(0, max(0, ticks_at(zero_s, header.timescale) - origin), 0))
         tables = (
@@ -179,7 +179,7 @@ def _trex(header: TrackHeader) -> bytes:
 
 
 def _note(facts: MovieFacts, zero_s: Fraction) -> bytes:
-    fields = NOTE_FIELDS.pack(0, facts.origin_s, round(zero_s * 1_000_000))
+    fields = NOTE_FIELDS.pack(0, facts.origin_ms, round(zero_s * 1_000_000))
     return box(b"uuid", NOTE_UUID, fields, facts.note)
 
 

@@ -187,9 +187,9 @@ def _parse_facts(moov: bytes, note: Span | None) -> MovieFacts:
     (created,) = struct.unpack_from(">Q" if moov[mvhd.body] else ">I", moov, mvhd.body + 4)
     if note is None:
         return MovieFacts(unix_time_ns(created), b"")
-    _, origin_s, start_us = NOTE_FIELDS.unpack_from(moov, note.body + 16)
+    _, origin_ms, start_us = NOTE_FIELDS.unpack_from(moov, note.body + 16)
     text = moov[note.body + 16 + NOTE_FIELDS.size : note.end]
-    return MovieFacts(unix_time_ns(created), text, origin_s, start_us)
+    return MovieFacts(unix_time_ns(created), text, origin_ms, start_us)
 
 
 def _track_header(moov: bytes, trak: Span) -> TrackHeader:
@@ -218,7 +218,7 @@ def read_contents(disk: Disk, file: Outline, progress: Progress | None = None) -
     disk.expect_random_reads()
     offset, fragments = file.media, 0
     while True:
-        size = _index_fragment(disk, offset, file.size_bytes, facts.origin_s, by_number)
+        size = _index_fragment(disk, offset, file.size_bytes, facts.origin_ms, by_number)
         if size:
             contents.skipped += offset - contents.end
             offset += size
@@ -233,7 +233,7 @@ def read_contents(disk: Disk, file: Outline, progress: Progress | None = None) -
 
 
 def _index_fragment(
-    disk: Disk, offset: int, file_size: int, origin_s: int, tracks: dict[int, TrackIndex]
+    disk: Disk, offset: int, file_size: int, origin_ms: int, tracks: dict[int, TrackIndex]
 ) -> int:
     """Add the fragment at `offset` to the index; its size, 0 when there is none that is whole."""
     fragment = _whole_fragment(disk, offset, file_size)
@@ -241,7 +241,7 @@ def _index_fragment(
         return 0
     moof, size = fragment
     try:
-        runs = list(_parse_runs(moof, offset, origin_s, tracks))
+        runs = list(_parse_runs(moof, offset, origin_ms, tracks))
     except DAMAGE:
         return 0
     if sum(run.size_bytes for _, run, _ in runs) != size - len(moof) - 8:
@@ -278,7 +278,7 @@ def _whole_fragment(disk: Disk, offset: int, file_size: int) -> tuple[bytes, int
 
 
 def _parse_runs(
-    moof: bytes, offset: int, origin_s: int, tracks: dict[int, TrackIndex]
+    moof: bytes, offset: int, origin_ms: int, tracks: dict[int, TrackIndex]
 ) -> Iterator[tuple[TrackIndex, Run, int]]:
     """The runs of a `moof` that `fragment.serialize_head` wrote. Raises when anything is different."""
     position = 24
@@ -290,7 +290,7 @@ def _parse_runs(
             raise ValueError("not a fragment of ours")
         rows = moof[position + TRAF.size : position + size]
         track = tracks[number]
-        run = _parse_rows(flags, samples, rows, time + origin_s * track.header.timescale)
+        run = _parse_rows(flags, samples, rows, time + track.header.origin_ticks(origin_ms))
         if track.samples and not 0 < run.first_dts - track.last_dts <= U32_MAX:
             raise ValueError("a fragment out of order")
         yield track, run, offset + data_offset
@@ -299,7 +299,8 @@ def _parse_runs(
 
 def _parse_rows(flags: int, samples: int, rows: bytes, first_dts: int) -> Run:
     width = (flags & _ROW_FLAGS).bit_count()
-    if flags & ~_ROW_FLAGS != TRUN_DATA_OFFSET or not flags & TRUN_SIZE or len(rows) != 4 * width * samples:
+    always = TRUN_DATA_OFFSET | TRUN_DURATION | TRUN_SIZE
+    if flags & ~_ROW_FLAGS | flags & always != always or len(rows) != 4 * width * samples:
         raise ValueError("not a run of ours")
     words = array("I", rows)
     words.byteswap()

@@ -31,7 +31,7 @@ from aircheck.media.packet import Packet, Payload
 from aircheck.media.track import Track
 
 _MAX_PENDING_PACKETS = 2000
-_ORIGIN_MARGIN_S = 1
+_ORIGIN_MARGIN_MS = 500
 """A track that turns up late may begin this much before the first fragment."""
 
 
@@ -186,10 +186,10 @@ class Mp4Writer:
         for queue in queues:
             header = queue.index.header
             end = ends.get(header.id) if ends else None
-            run, payloads = queue.take(self._facts.origin_s * header.timescale, end)
+            run, payloads = queue.take(header.origin_ticks(self._facts.origin_ms), end)
             runs.append((header, run))
             buffers += payloads
-        buffers[0] = head = serialize_head(self._sequence + 1, self._facts.origin_s, runs)
+        buffers[0] = head = serialize_head(self._sequence + 1, self._facts.origin_ms, runs)
         size = len(head) + sum(run.size_bytes for _, run in runs)
         self._put(buffers, size, runs)
         offsets = chunk_offsets(self._end, head, runs)
@@ -226,8 +226,8 @@ class Mp4Writer:
         """tfdt cannot be negative: its 0 lies a little before the first packet, for all tracks alike."""
         if self._has_origin:
             return
-        first_s = min(queue.pending[0].dts // queue.track.timescale for queue in queues)
-        self._facts = replace(self._facts, origin_s=first_s - _ORIGIN_MARGIN_S)
+        first_ms = min(queue.pending[0].dts * 1000 // queue.track.timescale for queue in queues)
+        self._facts = replace(self._facts, origin_ms=first_ms - _ORIGIN_MARGIN_MS)
         self._has_origin = True
 
     def _begin_timeline(self, runs: Sequence[tuple[TrackHeader, Run]]) -> None:
