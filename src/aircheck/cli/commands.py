@@ -54,17 +54,19 @@ def main() -> None:
 @app.command()
 def serve(config: Config = None, host: Host = None) -> None:
     """Run the server until Ctrl-C or SIGTERM; recordings are finished before it ends."""
+    settings = _settings(config, host)
     from aircheck.app import serve as run_server
 
-    raise typer.Exit(run_server(_settings(config, host)))
+    raise typer.Exit(run_server(settings))
 
 
 @app.command()
 def demo(config: Config = None, host: Host = None) -> None:
     """Run the server with a stream of its own making, to watch a recording grow."""
+    settings = _settings(config, host)
     from aircheck.demo import run_demo
 
-    raise typer.Exit(run_demo(_settings(config, host)))
+    raise typer.Exit(run_demo(settings))
 
 
 @app.command("ls")

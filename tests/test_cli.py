@@ -1,0 +1,225 @@
+"""The command as people meet it: its help, its errors, its exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from helpers.facts_samples import a_recording, a_segment
+from helpers.mp4_streams import media, open_writer
+
+from aircheck import __version__
+from aircheck.catalog import Catalog
+from aircheck.cli import main
+from aircheck.cli.views import clock_time, file_size
+from aircheck.containers.mp4 import Mp4Writer
+from aircheck.containers.recover import inspect_file
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    returncode: int | None
+    stdout: str
+    stderr: str
+
+
+Aircheck = Callable[..., Answer]
+
+
+@pytest.fixture
+def aircheck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Aircheck:
+    """Runs the command in an empty folder, as the installed one does, without a process of its own."""
+    for name in [name for name in os.environ if name.startswith("AIRCHECK_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["aircheck", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        code = ended.value.code
+        return Answer(code if isinstance(code, int) else None, out, err)
+
+    return run
+
+
+async def put_recordings(folder: Path) -> None:
+    path = folder / "records" / ".aircheck" / "aircheck.db"
+    path.parent.mkdir(parents=True)
+    catalog = await Catalog.open(path)
+    await catalog.put_many(
+        a_recording("r1", stream_name="old", start_ns=10**18),
+        a_segment("s1", "r1", file_name="old.mp4"),
+        a_recording("r2", stream_name="new", start_ns=2 * 10**18),
+    )
+    await catalog.close()
+
+
+def test_the_help_names_every_command(aircheck: Aircheck) -> None:
+    answer = aircheck("--help")
+    assert answer.returncode == 0
+    for command in ("serve", "demo", "ls", "recover", "check", "settings", "version"):
+        assert command in answer.stdout
+
+
+@pytest.mark.parametrize("command", ["serve", "demo", "ls", "recover", "check", "settings"])
+def test_every_command_explains_itself(aircheck: Aircheck, command: str) -> None:
+    answer = aircheck(command, "--help")
+    assert answer.returncode == 0
+    assert len(answer.stdout) > 200
+
+
+def test_the_version_is_told(aircheck: Aircheck) -> None:
+    assert aircheck("version").stdout == f"aircheck {__version__}\n"
+
+
+def test_a_wrong_setting_is_refused_in_words_without_a_traceback(aircheck: Aircheck, tmp_path: Path) -> None:
+    (tmp_path / "aircheck.toml").write_text("[rtmp]\nlissten = ':1'\n")
+    answer = aircheck("serve")
+    assert answer.returncode == 2
+    assert "aircheck.toml:2: unknown setting rtmp.lissten" in answer.stderr
+    assert "Did you mean listen?" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_wrong_word_is_a_usage_error(aircheck: Aircheck) -> None:
+    assert aircheck("record").returncode == 2
+    assert aircheck("ls", "--limit", "0").returncode == 2
+
+
+def test_settings_in_force_are_shown_and_secrets_are_not(
+    aircheck: Aircheck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRCHECK_RTMP__LISTEN", ":7")
+    monkeypatch.setenv("AIRCHECK_ACCESS__PUBLISH_KEYS", '["geheim"]')
+    answer = aircheck("settings")
+    assert '":7"' in answer.stdout
+    assert "durability_interval_ms" in answer.stdout
+    assert "geheim" not in answer.stdout
+
+
+def test_the_reference_of_settings_is_printed(aircheck: Aircheck) -> None:
+    assert aircheck("settings", "--markdown").stdout.startswith("# Settings")
+
+
+def test_listing_makes_no_catalogue_where_there_is_none(aircheck: Aircheck, tmp_path: Path) -> None:
+    answer = aircheck("ls")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert "No recordings yet" in answer.stdout
+    assert list(tmp_path.iterdir()) == []
+    assert json.loads(aircheck("ls", "--json").stdout) == []
+
+
+def test_recordings_are_listed_newest_first(aircheck: Aircheck, tmp_path: Path) -> None:
+    asyncio.run(put_recordings(tmp_path))
+    _, first, second = aircheck("ls").stdout.splitlines()
+    assert "new" in first
+    assert "old.mp4" in second
+    found = json.loads(aircheck("ls", "--json").stdout)
+    assert [recording["id"] for recording in found] == ["r2", "r1"]
+    assert found[1]["segments"][0]["file_name"] == "old.mp4"
+    filtered = json.loads(aircheck("ls", "--json", "--stream", "old").stdout)
+    assert [recording["id"] for recording in filtered] == ["r1"]
+
+
+async def test_recordings_are_listed_while_the_server_has_the_catalogue_open(tmp_path: Path) -> None:
+    await put_recordings(tmp_path)
+    catalog = await Catalog.open(tmp_path / "records" / ".aircheck" / "aircheck.db")
+    try:
+        listing = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "aircheck", "ls", "--json", cwd=tmp_path, stdout=PIPE
+        )
+        out, _ = await asyncio.wait_for(listing.communicate(), 60)
+    finally:
+        await catalog.close()
+    assert [recording["id"] for recording in json.loads(out)] == ["r2", "r1"]
+
+
+def test_a_check_without_catalogue_says_how_to_make_one(aircheck: Aircheck, tmp_path: Path) -> None:
+    (tmp_path / "records").mkdir()
+    answer = aircheck("check")
+    assert answer.returncode == 2
+    assert "--repair" in answer.stderr
+    answer = aircheck("check", "--repair")
+    assert answer.returncode == 0
+    assert "0 rows" in answer.stdout
+
+
+def test_a_check_finds_what_is_missing(aircheck: Aircheck, tmp_path: Path) -> None:
+    asyncio.run(put_recordings(tmp_path))
+    answer = aircheck("check")
+    assert answer.returncode == 1
+    assert "the file is not there" in answer.stdout
+
+
+def test_lengths_and_sizes_are_written_for_people() -> None:
+    assert [clock_time(each) for each in (0, 20_027, 3_600_000, 360_000_000)] == [
+        "0:00:00",
+        "0:00:20",
+        "1:00:00",
+        "100:00:00",
+    ]
+    assert [file_size(each) for each in (0, 999, 1000, 12_345_678, 5 * 10**15)] == [
+        "0 B",
+        "999 B",
+        "1.0 kB",
+        "12.3 MB",
+        "5000.0 TB",
+    ]
+
+
+def write_half(path: Path) -> Mp4Writer:
+    """A recording as a crash leaves it: three seconds on disk, the file still open here."""
+    writer = open_writer(path)
+    writer.write(media(3))
+    writer.flush()
+    return writer
+
+
+def test_a_torn_file_is_made_whole_and_a_whole_one_is_left(aircheck: Aircheck, tmp_path: Path) -> None:
+    growing = tmp_path / "growing.mp4"
+    writer = write_half(growing)
+    torn = tmp_path / "torn.mp4"
+    shutil.copy(growing, torn)
+    with torn.open("ab") as file:
+        file.write(b"\0\0\0\x20moof")
+    writer.close()
+    answer = aircheck("recover", "torn.mp4")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert answer.stdout.startswith("torn.mp4: recovered, 0:00:0")
+    assert inspect_file(torn).is_final
+    again = aircheck("recover", "torn.mp4")
+    assert (again.returncode, again.stdout) == (0, "torn.mp4: whole already\n")
+
+
+def test_a_file_that_somebody_is_writing_is_left_alone(aircheck: Aircheck, tmp_path: Path) -> None:
+    writer = write_half(tmp_path / "growing.mp4")
+    before = (tmp_path / "growing.mp4").read_bytes()
+    answer = aircheck("recover", ".")
+    assert answer.returncode == 1
+    assert "another program is writing it" in answer.stdout
+    assert (tmp_path / "growing.mp4").read_bytes() == before
+    writer.close()
+
+
+def test_a_file_of_others_is_left_alone(aircheck: Aircheck, tmp_path: Path) -> None:
+    (tmp_path / "theirs.mp4").write_bytes(b"not a recording")
+    answer = aircheck("recover", "theirs.mp4")
+    assert answer.returncode == 1
+    assert "not a recording of this program" in answer.stdout
+    assert (tmp_path / "theirs.mp4").read_bytes() == b"not a recording"
+
+
+def test_a_folder_without_recordings_is_a_usage_error(aircheck: Aircheck) -> None:
+    answer = aircheck("recover", ".")
+    assert answer.returncode == 2
+    assert "no MP4 files there" in answer.stderr
