@@ -59,6 +59,9 @@ H264_B_FRAMES_AAC = ClipSpec("h264-b-frames-aac", b_frames=2)
 H264_MP3 = ClipSpec("h264-mp3", audio="libmp3lame", sample_rate=44_100)
 VIDEO_ONLY = ClipSpec("video-only", audio="", b_frames=2)
 AUDIO_ONLY = ClipSpec("audio-only", video="")
+LONG = ClipSpec("long", seconds=90, b_frames=2)
+"""For live streams: at the seam of a clip that is looped FFmpeg repeats times."""
+
 FLASH_AND_BEEP = ClipSpec("flash-and-beep", b_frames=2, has_flash_and_beep=True)
 
 

@@ -76,8 +76,12 @@ def _packet(fields: dict[str, Any]) -> ProbedPacket:
 
 
 def decode_complaints(path: Path) -> str:
-    """Everything FFmpeg says while it decodes the whole file; empty when all is well."""
-    command = ["ffmpeg", "-nostdin", "-v", "warning", "-i", str(path), "-f", "null", "-"]
+    """Everything FFmpeg says while it decodes the whole file; empty when all is well.
+
+    Frames keep the file's own times: to count in frames of a guessed rate would bring complaints of its own.
+    """
+    as_they_are = ["-fps_mode", "passthrough", "-enc_time_base", "-1"]
+    command = ["ffmpeg", "-nostdin", "-v", "warning", "-i", str(path), *as_they_are, "-f", "null", "-"]
     answer = subprocess.run(command, capture_output=True, timeout=_TIMEOUT_S)
     return answer.stderr.decode() + (f"exit code {answer.returncode}" if answer.returncode else "")
 

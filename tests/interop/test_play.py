@@ -26,7 +26,7 @@ def live_url(
     """A stream with B-frames and sound that goes on for as long as the tests of this module."""
     url = server.rtmp_url("watched")
     log = tmp_path_factory.mktemp("publisher") / "ffmpeg.log"
-    with ffmpeg_publishing(media.clip(clips.H264_B_FRAMES_AAC), url, log):
+    with ffmpeg_publishing(media.clip(clips.LONG), url, log):
         server.wait_for_stream("watched")
         yield url
 
@@ -85,11 +85,11 @@ def test_rtmpdump_watches(live_url: str, tmp_path: Path) -> None:
 @requires("ffmpeg", "gstreamer")
 @pytest.mark.parametrize("source", ["rtmpsrc", "rtmp2src"])
 def test_gstreamer_watches(source: str, live_url: str, tmp_path: Path) -> None:
-    watched = tmp_path / "watched.mkv"
+    watched = tmp_path / "watched.flv"
     pipeline = (
         f"{source} location={live_url} ! flvdemux name=in "
         f"in.video ! queue ! h264parse ! mux. in.audio ! queue ! aacparse ! mux. "
-        f"matroskamux name=mux ! filesink location={watched}"
+        f"flvmux name=mux ! filesink location={watched}"
     )
     watch_for_a_while(["gst-launch-1.0", "-e", "-q", *pipeline.split()], tmp_path / "gst.log")
     assert_was_watched(watched)
@@ -112,7 +112,7 @@ def test_watching_does_not_touch_what_is_recorded(
     media: MediaFolder, server: ServerProcess, tmp_path: Path
 ) -> None:
     url, watched = server.rtmp_url("both"), tmp_path / "watched.flv"
-    with ffmpeg_publishing(media.clip(clips.H264_B_FRAMES_AAC), url, tmp_path / "ffmpeg.log"):
+    with ffmpeg_publishing(media.clip(clips.LONG), url, tmp_path / "ffmpeg.log"):
         server.wait_for_stream("both")
         watch_for_a_while(rtmpdump_command(url, watched), tmp_path / "rtmpdump.log")
     recorded = server.wait_for_file("both")
