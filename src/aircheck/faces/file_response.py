@@ -39,10 +39,6 @@ class _Answer:
     headers: dict[str, str]
     pieces: tuple[bytes | range, ...] = ()
 
-    @property
-    def size_bytes(self) -> int:
-        return sum(len(piece) for piece in self.pieces)
-
 
 class RecordedFileResponse(Response):
     """Sends the file of a catalogue name. Errors of opening come before the first byte, as problems."""

@@ -12,6 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from aircheck.errors import AircheckError
+from aircheck.tasks import TaskGroup
 
 GRACE_S = 3
 """How long `stop` lets running downloads go on before it cuts them off."""
@@ -66,6 +67,7 @@ class HttpServer:
         self._max_connections = max_connections
         self._grace_s = grace_s
         self._server: _Server | None = None
+        self._tasks = TaskGroup("http")
         self._task: asyncio.Task[None] | None = None
         self.port = 0
         """The port that is bound; of use after `start` with port 0."""
@@ -79,8 +81,12 @@ class HttpServer:
         listener = _listen(host, port)
         self.port = listener.getsockname()[1]
         self._server = _Server(self._config())
-        self._task = asyncio.create_task(self._server.serve([listener]), name=f"http {host}:{self.port}")
-        await self._server.is_ready.wait()
+        self._task = self._tasks.spawn(self._server.serve([listener]), f"{host}:{self.port}")
+        ready = asyncio.ensure_future(self._server.is_ready.wait())
+        await asyncio.wait({ready, self._task}, return_when=asyncio.FIRST_COMPLETED)
+        if not ready.done():
+            ready.cancel()
+            await self._task
         _log.info("http listening host=%s port=%d", host, self.port)
 
     async def stop(self) -> None:

@@ -60,10 +60,13 @@ class Download:
 
     segment: SegmentFacts
     media_type: str
-    size_bytes: int
     content: Content
     etag: str | None = None
     modified_ns: int | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        return self.content.size_bytes
 
     @property
     def is_growing(self) -> bool:
@@ -148,7 +151,6 @@ class DownloadService:
         return Download(
             segment=segment,
             media_type=media_type(segment),
-            size_bytes=status.st_size,
             content=Content(fd, status.st_size, self._pool),
             etag=f'"{segment.id}-{status.st_size:x}-{status.st_mtime_ns:x}"',
             modified_ns=status.st_mtime_ns,
@@ -167,8 +169,7 @@ class DownloadService:
             view = await self._run(lambda: TimedView.make(growing, now_s))
         self._views.hold(segment.id, reader, view)
         fd, _ = await self._run(lambda: open_regular(view.file.path))
-        content = GrowingContent(fd, self._pool, growing, view)
-        return Download(segment, media_type(segment), content.size_bytes, content)
+        return Download(segment, media_type(segment), GrowingContent(fd, self._pool, growing, view))
 
     def _open_inside(self, path: Path) -> tuple[int, os.stat_result]:
         """Open a file whose real place is below a record folder; any other is treated as not there."""

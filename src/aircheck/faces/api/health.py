@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
 
@@ -35,8 +37,9 @@ def health_routes(services: Services, registry: CollectorRegistry, collector: No
     )
     async def get_metrics() -> Response:
         """Prometheus metrics; each is explained in the reference."""
-        collector.volumes = await services.health.volumes()
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+        collector.refresh(await services.health.volumes())
+        text = await asyncio.to_thread(generate_latest, registry)
+        return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     return router
 

@@ -112,17 +112,25 @@ METRICS = {
 
 
 class NodeCollector(Collector):
-    """Turns what the services know into metric families. `volumes` is refreshed before each scrape."""
+    """Turns what the services know into metric families.
+
+    `refresh` belongs to the loop, as the services do; `collect` then only hands out what was found, so that
+    the text can be made in a thread: 200 streams are 300 KB of it.
+    """
 
     def __init__(self, services: Services, responses: Counter[int], errors: Counter[str]) -> None:
-        self.volumes: tuple[VolumeStatus, ...] = ()
+        self._families: list[Metric] = []
+        self._volumes: tuple[VolumeStatus, ...] = ()
         self._services = services
         self._responses = responses
         self._errors = errors
 
-    def collect(self) -> Iterator[Metric]:
-        for name, rows in self._rows():
-            yield METRICS[name].family(rows)
+    def refresh(self, volumes: tuple[VolumeStatus, ...]) -> None:
+        self._volumes = volumes
+        self._families = [METRICS[name].family(rows) for name, rows in self._rows()]
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
 
     def _rows(self) -> Iterator[tuple[str, Iterable[Row]]]:
         yield from self._node_rows()
@@ -185,7 +193,7 @@ class NodeCollector(Collector):
         yield "aircheck_recording_unsynced_seconds", [(key, h.since_sync_s) for key, h in health]
 
     def _volume_rows(self) -> Iterator[tuple[str, Iterable[Row]]]:
-        volumes = [((volume.path,), volume) for volume in self.volumes]
+        volumes = [((volume.path,), volume) for volume in self._volumes]
         yield "aircheck_volume_size_bytes", [(key, v.size_bytes) for key, v in volumes]
         yield "aircheck_volume_free_bytes", [(key, v.free_bytes) for key, v in volumes]
         yield "aircheck_volume_is_failing", [(key, float(v.is_failing)) for key, v in volumes]

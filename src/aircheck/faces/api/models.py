@@ -96,7 +96,7 @@ class Stream(BaseModel):
     packets: int
     size_bytes: int
     bitrate_bps: int
-    gaps: int
+    gap_count: int
     dropped_packets: int
     subscribers: int = Field(description="Recordings and viewers that take this stream.")
 
@@ -118,7 +118,7 @@ class Stream(BaseModel):
             packets=stream.packets,
             size_bytes=stream.size_bytes,
             bitrate_bps=stream.bitrate_bps,
-            gaps=stream.gaps,
+            gap_count=stream.gaps,
             dropped_packets=stream.dropped_packets,
             subscribers=stream.subscribers,
         )

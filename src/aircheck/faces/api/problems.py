@@ -25,11 +25,13 @@ from aircheck.service.errors import InvalidRequest, NotFound, NotYetPlayable
 
 _log = logging.getLogger(__name__)
 
-_STATUS_OF: dict[type[AircheckError], HTTPStatus] = {
-    NotFound: HTTPStatus.NOT_FOUND,
-    NotYetPlayable: HTTPStatus.SERVICE_UNAVAILABLE,
-    InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
+_REFUSALS: dict[type[AircheckError], tuple[int, str]] = {
+    NotFound: (404, "not-found"),
+    NotYetPlayable: (503, "not-yet-playable"),
+    InvalidRequest: (422, "invalid-request"),
 }
+_TITLES = {422: "Unprocessable Content"}
+"""Where Python's phrase is not that of RFC 9110 in all versions."""
 _REMEDIES = {
     404: "GET /openapi.json or /docs lists the paths that exist",
     405: "the Allow header names the methods of this path",
@@ -69,7 +71,7 @@ class ProblemResponse(JSONResponse):
 def make_problem(
     status: int, detail: str, remedy: str = "", *, kind: str = "", errors: list[FieldError] | None = None
 ) -> Problem:
-    title = HTTPStatus(status).phrase
+    title = _TITLES.get(status) or HTTPStatus(status).phrase
     return Problem(
         type=f"urn:aircheck:problem:{kind or title.lower().replace(' ', '-')}",
         title=title,
@@ -90,11 +92,12 @@ def install(app: FastAPI) -> None:
 async def _on_refusal(request: Request, error: Exception) -> ProblemResponse:
     """Something that we refuse on purpose; an error that no status is known for is unexpected after all."""
     assert isinstance(error, AircheckError)
-    status = next((status for kind, status in _STATUS_OF.items() if isinstance(error, kind)), None)
-    if status is None:
+    found = next((found for kind, found in _REFUSALS.items() if isinstance(error, kind)), None)
+    if found is None:
         raise error
-    headers = {"retry-after": "1"} if status is HTTPStatus.SERVICE_UNAVAILABLE else None
-    return ProblemResponse(make_problem(status, error.message, error.remedy), headers)
+    status, kind = found
+    headers = {"retry-after": "1"} if status == 503 else None
+    return ProblemResponse(make_problem(status, error.message, error.remedy, kind=kind), headers)
 
 
 async def _on_http_error(request: Request, error: Exception) -> ProblemResponse:
@@ -114,7 +117,10 @@ async def _on_invalid(request: Request, error: Exception) -> ProblemResponse:
         FieldError(field=".".join(map(str, item["loc"])), detail=str(item["msg"])) for item in error.errors()
     ]
     fields = ", ".join(item.field for item in errors)
-    return ProblemResponse(make_problem(422, f"not understood: {fields}", _REMEDIES[422], errors=errors))
+    problem = make_problem(
+        422, f"not understood: {fields}", _REMEDIES[422], kind="invalid-request", errors=errors
+    )
+    return ProblemResponse(problem)
 
 
 class Boundary:
@@ -163,6 +169,7 @@ class Boundary:
         )
         if is_catalog:
             detail = f"the catalogue does not answer; the log has it under the reference {reference}"
-            return make_problem(503, detail, "try again; if it stays so, look at the catalogue's database")
+            remedy = "try again; if it stays so, look at the catalogue's database"
+            return make_problem(503, detail, remedy, kind="catalogue-unavailable")
         detail = f"something unexpected happened; the log has it under the reference {reference}"
         return make_problem(500, detail, "look up the reference in the server's log, and report it")
