@@ -10,7 +10,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from aircheck.containers.mp4 import timeline
-from aircheck.containers.mp4.disk import Disk
+from aircheck.containers.mp4.disk import BLOCK, Disk
 from aircheck.containers.mp4.finalize import Method, Target, finalize
 from aircheck.containers.mp4.fragment import TrackQueue, chunk_offsets, serialize_head
 from aircheck.containers.mp4.index import Run, TrackHeader, TrackIndex
@@ -260,6 +260,8 @@ class Mp4Writer:
         """Put a new init `moov` behind the old one; one write of 8 bytes turns that into a `free` box."""
         area_end = self._area + self._init_size
         offset = -(-(self._moov_offset + self._moov_size + 8) // 8) * 8
+        if (offset - self._moov_offset) % BLOCK == 0:
+            offset += 8  # whole blocks are for the header area: recovery tells them apart by that
         rest = area_end - offset - len(moov)
         if rest < 8:
             return False
