@@ -22,6 +22,13 @@ from aircheck.cli import main
 from aircheck.cli.views import clock_time, file_size
 from aircheck.containers.mp4 import Mp4Writer
 from aircheck.containers.recover import inspect_file
+from aircheck.facts import SegmentFacts
+
+
+async def put_segment(folder: Path, segment: SegmentFacts) -> None:
+    catalog = await Catalog.open(folder / "records" / ".aircheck" / "aircheck.db")
+    await catalog.put_segment(segment)
+    await catalog.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +136,17 @@ def test_recordings_are_listed_newest_first(aircheck: Aircheck, tmp_path: Path) 
     assert found[1]["segments"][0]["file_name"] == "old.mp4"
     filtered = json.loads(aircheck("ls", "--json", "--stream", "old").stdout)
     assert [recording["id"] for recording in filtered] == ["r1"]
+
+
+def test_a_growing_recording_is_listed_with_its_size_of_now(aircheck: Aircheck, tmp_path: Path) -> None:
+    asyncio.run(put_recordings(tmp_path))
+    growing = tmp_path / "growing.mp4"
+    growing.write_bytes(bytes(5000))
+    os.utime(growing, ns=(10**18 + 7 * 10**9, 10**18 + 7 * 10**9))
+    asyncio.run(put_segment(tmp_path, a_segment("s1", "r1", path=str(growing), start_ns=10**18)))
+    (line,) = (line for line in aircheck("ls").stdout.splitlines() if "old" in line)
+    assert "0:00:07" in line
+    assert "5.0 kB" in line
 
 
 async def test_recordings_are_listed_while_the_server_has_the_catalogue_open(tmp_path: Path) -> None:

@@ -9,18 +9,17 @@ import asyncio
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from aircheck import __version__
 from aircheck.cli import views
 from aircheck.errors import AircheckError, ConfigError
+from aircheck.facts import RecordingFacts, SegmentFacts, SegmentState
 from aircheck.settings import Settings, load_settings
-
-if TYPE_CHECKING:
-    from aircheck.facts import RecordingFacts, SegmentFacts
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -165,7 +164,30 @@ async def _read_recordings(
         files = await catalog.segments_of([facts.id for facts in page.items])
     finally:
         await catalog.close()
-    return [(facts, files[facts.id]) for facts in page.items]
+    return [_as_of_now(facts, files[facts.id]) for facts in page.items]
+
+
+def _as_of_now(
+    facts: RecordingFacts, files: tuple[SegmentFacts, ...]
+) -> tuple[RecordingFacts, tuple[SegmentFacts, ...]]:
+    """Rows get their sums when a file is complete; until then the growing file itself tells."""
+    if all(file.state is SegmentState.COMPLETE for file in files):
+        return facts, files
+    files = tuple(_measured(file) for file in files)
+    size_bytes, duration_ms = sum(file.size_bytes for file in files), sum(file.duration_ms for file in files)
+    return replace(facts, size_bytes=size_bytes, duration_ms=duration_ms), files
+
+
+def _measured(file: SegmentFacts) -> SegmentFacts:
+    """A growing file's size, and its length as the time from its start to its last write."""
+    if file.state is SegmentState.COMPLETE:
+        return file
+    try:
+        status = Path(file.path).stat()
+    except OSError:
+        return file
+    duration_ms = max(0, (status.st_mtime_ns - file.start_ns) // 1_000_000)
+    return replace(file, size_bytes=status.st_size, duration_ms=duration_ms)
 
 
 def _media_files(path: Path) -> Iterator[Path]:

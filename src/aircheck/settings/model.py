@@ -140,7 +140,7 @@ class HttpSettings(Section):
 
     listen: Address = Field(
         default=Listen("127.0.0.1", 8081),
-        description="Address and port. Whoever reaches it may list, download, stop and delete recordings: "
+        description="Address and port. Whoever reaches it may list and download every recording: "
         "put a proxy with authentication before it when it listens elsewhere than on this "
         "machine.",
     )
