@@ -332,10 +332,13 @@ class FlvDemuxer:
         return lane
 
     def _take_header(self, lane: _Lane, codec: Codec, body: memoryview) -> None:
-        """A sequence header. One that says nothing new, or nothing at all, changes nothing."""
+        """A sequence header. One that says nothing new changes nothing.
+
+        An empty one is an error where a header is needed; Opus may leave it empty (Enhanced RTMP,
+        ExAudioTagBody) and FFmpeg sends one for AC-3.
+        """
         if not body:
-            # Opus may leave its header empty (Enhanced RTMP, ExAudioTagBody): the first packet stands in.
-            if codec is not Codec.OPUS:
+            if codec in flv_tracks.CODECS_WITH_HEADER and codec is not Codec.OPUS:
                 self._count("empty_frames", codec=codec.value)
             return
         try:
@@ -343,8 +346,11 @@ class FlvDemuxer:
             if codec is lane.codec and config == lane.config:
                 return
             if codec in flv_tracks.CODECS_WITH_HEADER:
+                track = flv_tracks.describe(self._track_id(lane), codec, config, b"", 0)
+                if track.is_video and not track.width:
+                    self._count("malformed_headers", codec=codec.value, error="no size in it")
                 lane.is_adts = False
-                self._set_track(lane, flv_tracks.describe(self._track_id(lane), codec, config, b"", 0))
+                self._set_track(lane, track)
         except BitstreamError as error:
             self._count("malformed_headers", codec=codec.value, error=str(error), head=bytes(body[:16]).hex())
             return

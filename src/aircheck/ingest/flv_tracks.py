@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 from aircheck.media import aac, ac3, av1, flac, h264, h265, mp3, opus, vp8, vp9
 from aircheck.media.bits import BitstreamError
@@ -20,6 +21,14 @@ _DESCRIBED_BY_KEYFRAMES = frozenset((Codec.VP8, Codec.VP9))
 _DESCRIBED_BY_FRAMES = frozenset((Codec.MP3, Codec.AC3, Codec.PCMA, Codec.PCMU))
 
 
+class _HasSize(Protocol):
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def height(self) -> int: ...
+
+
 def is_described_by_frame(codec: Codec, *, is_keyframe: bool) -> bool:
     """Whether each such frame carries what `describe` wants to know, so that a change shows there."""
     return codec in _DESCRIBED_BY_FRAMES or (is_keyframe and codec in _DESCRIBED_BY_KEYFRAMES)
@@ -31,7 +40,7 @@ def config_of_header(codec: Codec, body: Payload) -> bytes:
         case Codec.VP9:
             return vp9.strip_full_box_header(body)
         case Codec.FLAC:
-            return flac.find_stream_info(body)
+            return flac.without_totals(flac.find_stream_info(body))
         case _:
             return bytes(body)
 
@@ -67,9 +76,9 @@ def describe(track_id: int, codec: Codec, config: bytes, frame: Payload, channel
 def _describe_video(track_id: int, codec: Codec, config: bytes, frame: Payload, _channels: int) -> Track:
     match codec:
         case Codec.H264:
-            width, height = h264.picture_size(config)
+            width, height = _size_of_sps(h264.parse_config(config).sps, h264.parse_sps)
         case Codec.H265:
-            width, height = h265.picture_size(config)
+            width, height = _size_of_sps(h265.parse_config(config).sps, h265.parse_sps)
         case Codec.AV1:
             width, height = av1.picture_size(config)
         case Codec.VP8:
@@ -78,6 +87,15 @@ def _describe_video(track_id: int, codec: Codec, config: bytes, frame: Payload, 
             header = vp9.parse_frame_header(frame)
             width, height = header.width, header.height
     return Track(track_id, codec, VIDEO_TIMESCALE, config, width, height)
+
+
+def _size_of_sps(sps: Sequence[bytes], parse_sps: Callable[[bytes], _HasSize]) -> tuple[int, int]:
+    """Width and height; 0 x 0 where we cannot tell, because a decoder may understand what we do not."""
+    try:
+        first = parse_sps(sps[0] if sps else b"")
+    except BitstreamError:
+        return 0, 0
+    return first.width, first.height
 
 
 def _describe_audio(track_id: int, codec: Codec, config: bytes, frame: Payload, channels: int) -> Track:

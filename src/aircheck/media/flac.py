@@ -34,6 +34,16 @@ def find_stream_info(header: Payload) -> bytes:
     return fields.read(STREAM_INFO_BYTES)
 
 
+def without_totals(stream_info: bytes) -> bytes:
+    """STREAMINFO of a stream without an end: frame sizes, number of samples and checksum are unknown (8.2).
+
+    Encoders fill these in when they are done; in a live stream they are wrong, or change the configuration
+    where nothing has changed.
+    """
+    rate_to_depth = int.from_bytes(stream_info[10:18], "big") & ~0xF_FFFF_FFFF
+    return stream_info[:4] + bytes(6) + rate_to_depth.to_bytes(8, "big") + bytes(16)
+
+
 def build_header(stream_info: bytes) -> bytes:
     """The beginning of a FLAC stream whose only metadata block is STREAMINFO."""
     return _MAGIC + b"\x80\0\0\x22" + stream_info

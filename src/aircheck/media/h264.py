@@ -176,9 +176,18 @@ def split_nal_units(access_unit: Payload, nal_length_size: int = 4) -> Iterator[
             yield view[start:position]
 
 
-def is_annex_b(data: Payload) -> bool:
-    """Whether data begins with a start code instead of a length (annex B)."""
-    return bytes(data[:4]).startswith((b"\0\0\1", b"\0\0\0\1"))
+def is_annex_b(access_unit: Payload) -> bool:
+    """Whether an access unit has start codes instead of four-byte lengths (annex B).
+
+    00 00 01 may also be the length of a NAL unit of 256 to 511 bytes: then the lengths add up.
+    """
+    head = bytes(access_unit[:4])
+    if not head.startswith(b"\0\0\1"):
+        return head == b"\0\0\0\1"
+    try:
+        return not list(split_nal_units(access_unit))
+    except BitstreamError:
+        return True
 
 
 def split_annex_b(data: Payload) -> list[bytes]:
