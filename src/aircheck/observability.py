@@ -223,25 +223,27 @@ class LineWriter:
     def _write_lines(self) -> None:
         told = 0
         while (text := self._queue.get()) is not None:
-            self._write(text)
+            if not self._write(text):
+                self.dropped_lines += 1
             if self._queue.empty():
                 told = self._tell_dropped(told)
         self._tell_dropped(told)
 
     def _tell_dropped(self, told: int) -> int:
         dropped = self.dropped_lines
-        if dropped > told:
-            self._write(f"log lines dropped: {dropped - told}\n")
-        return dropped
+        if dropped > told and self._write(f"log lines dropped: {dropped - told}\n"):
+            return dropped
+        return told
 
-    def _write(self, text: str) -> None:
+    def _write(self, text: str) -> bool:
         try:
             self._stream.write(text)
             if self._queue.empty():
                 self._stream.flush()
         except (OSError, ValueError):
-            # The output has gone (a closed pipe or terminal). There is nobody left to tell.
-            self.dropped_lines += 1
+            # The output has gone (a closed pipe) or is full: there is nobody to tell now.
+            return False
+        return True
 
 
 class Repeats:
