@@ -1,1 +1,1 @@
-"""One recording from start to stop, and what makes its promises hold: volumes, rotation, finalize, recovery."""
+"""One recording from start to stop: volumes, segments, rotation, finalize, recovery."""

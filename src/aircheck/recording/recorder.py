@@ -45,7 +45,7 @@ from aircheck.tasks import TaskGroup
 _log = logging.getLogger(__name__)
 
 ROW_TIMEOUT_S = 2.0
-TICK_S = 0.5
+TICK_S = 0.2
 
 
 class Recorder:

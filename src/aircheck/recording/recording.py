@@ -38,7 +38,6 @@ _log = logging.getLogger(__name__)
 RETRY_MIN_S = 1.0
 RETRY_MAX_S = 30.0
 HELD_MAX_BYTES = 8 * 1024 * 1024
-QUIET_NS = 400_000_000
 CUT_TIMEOUT_NS = 5_000_000_000
 STEADY_MS = 10_000
 """A segment this long after trouble shows that the disk is well again."""
@@ -105,6 +104,8 @@ class Recording:
         self._old: Segment | None = None
         self._cut: Cut | None = None
         self._tracks: dict[int, Track] = {}
+        self._primary_id: int | None = None
+        """The video track at whose key frames segments begin; None without video."""
         self._awaiting_key: set[int] = set()
         self._next_index = 1
         self._gap: _OpenGap | None = None
@@ -163,10 +164,10 @@ class Recording:
         self._on_ended(self)
 
     def tick(self, now_ns: int) -> None:
-        """Every half second: what waits for more media in a quiet stream goes to disk."""
+        """A few times a second: what waits for more media in a quiet stream goes to disk."""
         for segment in (self._old, self._current):
-            if segment is not None and now_ns - segment.last_packet_ns > QUIET_NS:
-                segment.flush()
+            if segment is not None:
+                segment.flush(now_ns)
         if self._old is not None and now_ns - self._old.last_packet_ns > CUT_TIMEOUT_NS:
             self._end_cut()
         if self._gap is None and self._current is not None and self._current.duration_ms > STEADY_MS:
@@ -222,7 +223,7 @@ class Recording:
         self._held.append(batch)
         self._held_bytes += batch.size_bytes
         for packet in batch.packets:
-            self._tracks[packet.track.id] = packet.track
+            self._know(packet.track)
         kinds = {track.kind for track in self._tracks.values()}
         if kinds >= {Kind.VIDEO, Kind.AUDIO} or self._held_bytes > HELD_MAX_BYTES:
             self._settle()
@@ -260,10 +261,6 @@ class Recording:
             return False
         return rule.is_due(dts_ms(batch.packets[-1]) - segment.start_ms, segment.accepted_bytes)
 
-    @property
-    def _primary_id(self) -> int | None:
-        return next((track.id for track in self._tracks.values() if track.is_video), None)
-
     def _sort(self, batch: Batch) -> None:
         """Give each packet to the segment that it belongs to, in order."""
         self._runs_arrival_ns = batch.arrival_ns
@@ -274,7 +271,7 @@ class Recording:
             if not self._runs or self._runs[-1][0] is not segment:
                 self._runs.append((segment, []))
             self._runs[-1][1].append(packet)
-            segment.end_ms = self._last_ms = dts_ms(packet)
+            self._last_ms = dts_ms(packet)
             if self._cut is not None and self._cut.is_over(self._last_ms):
                 self._end_cut()
         self._write_runs()
@@ -282,6 +279,7 @@ class Recording:
     def _write_runs(self) -> None:
         runs, self._runs = self._runs, []
         for segment, packets in runs:
+            segment.end_ms = dts_ms(packets[-1])
             segment.write(packets, sum(len(packet.data) for packet in packets), self._runs_arrival_ns)
 
     def _segment_of(self, packet: Packet) -> Segment | None:
@@ -312,10 +310,15 @@ class Recording:
         duration_ms = pts_ms(packet) - segment.start_ms
         return rule.is_due(duration_ms, segment.accepted_bytes, at_key_frames=primary_id is not None)
 
+    def _know(self, track: Track) -> None:
+        self._tracks[track.id] = track
+        if track.is_video and (self._primary_id is None or track.id < self._primary_id):
+            self._primary_id = track.id
+
     def _take_track(self, packet: Packet, known: Track | None) -> None:
         """A track that is new or whose configuration changed."""
         track = packet.track
-        self._tracks[track.id] = track
+        self._know(track)
         segment = self._current
         if track.is_video and not packet.is_keyframe:
             self._awaiting_key.add(track.id)
@@ -382,7 +385,7 @@ class Recording:
             self._begin_gap(GapReason.SLOW_DISK, self._last_ms, None)
         for i, packet in enumerate(batch.packets):
             if self._tracks.get(packet.track.id) is not packet.track:
-                self._tracks[packet.track.id] = packet.track
+                self._know(packet.track)
             if self._may_resume(packet):
                 self._resume(packet)
                 rest = batch.packets[i:]

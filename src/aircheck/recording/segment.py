@@ -14,6 +14,16 @@ from aircheck.media.track import Track
 from aircheck.recording.volume import Job, Volume
 
 
+GATHER_MS = 180
+"""Media from the first batch to the last of one write: two batches of the pump's 200 ms. With the pump's own
+delay it bounds what `kill -9` can cost."""
+
+GATHER_MAX_BYTES = 1024 * 1024
+
+FLUSH_NS = 400_000_000
+"""How long media of a stream that has gone quiet may wait for more of it."""
+
+
 class FinalizedFile(Protocol):
     """What a container says of a file that it made final."""
 
@@ -88,6 +98,11 @@ class Segment:
         self._create_writer = create_writer
         self._on_failed = on_failed
         self._is_opened = False
+        self._gathered: list[Packet] = []
+        self._gathered_bytes = 0
+        self._gathered_from_ms = 0
+        self._gathered_since_ns = facts.start_ns
+        self._is_flushed = True
         self._backlog: list[Job] = []
 
     @property
@@ -123,22 +138,43 @@ class Segment:
             self._volume.submit(job)
         self._backlog.clear()
 
-    def write(self, packets: list[Packet], size_bytes: int, arrival_ns: int) -> None:
+    def write(self, packets: Sequence[Packet], size_bytes: int, arrival_ns: int) -> None:
+        """Take packets up to `end_ms`; they go to the disk together once they are worth a fragment."""
         self.accepted_packets += len(packets)
         self.accepted_bytes += size_bytes
         self.last_packet_ns = arrival_ns
-        self._submit(_Write(self, packets, size_bytes))
+        if not self._gathered:
+            self._gathered_from_ms = self.end_ms
+            self._gathered_since_ns = arrival_ns
+        self._gathered += packets
+        self._gathered_bytes += size_bytes
+        if self.end_ms - self._gathered_from_ms >= GATHER_MS or self._gathered_bytes >= GATHER_MAX_BYTES:
+            self._hand_over()
 
-    def flush(self) -> None:
+    def flush(self, now_ns: int) -> None:
+        """Put what has waited for more media for long enough on the disk now."""
+        if now_ns - self._gathered_since_ns < FLUSH_NS or self._is_flushed:
+            return
+        self._hand_over()
+        self._is_flushed = True
         self._submit(_Flush(self))
+
+    def _hand_over(self) -> None:
+        if self._gathered:
+            packets, self._gathered = self._gathered, []
+            size_bytes, self._gathered_bytes = self._gathered_bytes, 0
+            self._is_flushed = False
+            self._submit(_Write(self, packets, size_bytes))
 
     def add_track(self, track: Track, on_refused: Callable[[Segment, Track], None]) -> None:
         """Take in a track that appeared late; `on_refused` is called on the loop when the file cannot."""
         self.tracks[track.id] = track
+        self._hand_over()
         self._submit(_AddTrack(self, track, on_refused))
 
     async def finish(self, ends: Mapping[int, int]) -> None:
         """Put the last samples on disk. `ends`: per track the dts of the packet that follows elsewhere."""
+        self._hand_over()
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._submit(_Finish(self, ends, done))
         await done
@@ -148,6 +184,12 @@ class Segment:
             self._volume.submit(job)
         else:
             self._backlog.append(job)
+
+    def note_loss(self, error: Exception, packets: int, size_bytes: int) -> None:
+        """On the writer thread: the disk refused this much, or what the error itself says."""
+        self.is_broken = True
+        self.lost_packets += getattr(error, "dropped_packets", packets)
+        self.lost_bytes += getattr(error, "dropped_bytes", size_bytes)
 
     def fail(self, error: Exception) -> None:
         """On the loop: the first failure ends this file, later ones only count."""
@@ -195,9 +237,7 @@ class _Write(_SegmentJob):
         try:
             segment.writer.write(self.packets)
         except Exception as error:
-            segment.is_broken = True
-            segment.lost_packets += getattr(error, "dropped_packets", len(self.packets))
-            segment.lost_bytes += getattr(error, "dropped_bytes", self.size_bytes)
+            segment.note_loss(error, len(self.packets), self.size_bytes)
             raise
 
     def _leave_out_refused(self) -> None:
@@ -216,8 +256,13 @@ class _Flush(_SegmentJob):
 
     def run(self) -> None:
         segment = self.segment
-        if segment.writer is not None and not segment.is_broken:
+        if segment.writer is None or segment.is_broken:
+            return
+        try:
             segment.writer.flush()
+        except Exception as error:
+            segment.note_loss(error, 0, 0)
+            raise
 
 
 class _AddTrack(_SegmentJob):

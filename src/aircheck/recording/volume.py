@@ -6,8 +6,8 @@ Theory of operation
     `durability_interval_s`, and two threads that finalize files. The loop never touches the disk; volumes
     never wait for one another.
 
-    Jobs are collected while the loop runs one turn and handed over in one go at its end: one wake-up of the
-    writer thread serves every stream that was read in that turn.
+    Jobs are collected for a moment and handed over in one go: one wake-up of the writer thread serves every
+    stream that was read in that time.
 
     What waits for a slow disk is bounded per recording and per volume; whoever is over the bound drops media
     and writes the gap down (see `recording.py`). Byte counts have one writing thread each, so they need no
@@ -30,6 +30,9 @@ from pathlib import Path
 
 _log = logging.getLogger(__name__)
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+HAND_OVER_S = 0.04
 
 
 class Job:
@@ -124,9 +127,9 @@ class Volume:
         )
 
     def submit(self, job: Job) -> None:
-        """Queue a job. It reaches the writer thread at the end of this turn of the loop."""
+        """Queue a job. It reaches the writer thread within `HAND_OVER_S`."""
         if not self._collected and self._loop is not None:
-            self._loop.call_soon(self._hand_over)
+            self._loop.call_later(HAND_OVER_S, self._hand_over)
         self._collected.append(job)
         self._submitted_bytes += job.size_bytes
 
