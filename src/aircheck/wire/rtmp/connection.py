@@ -195,7 +195,7 @@ class ServerConnection(Connection):
         return stream
 
     def _delete_stream(self, command: Command) -> None:
-        stream = self._streams.get(int(command.number(0)))
+        stream = self._streams.get(int(command.number(0, command.stream_id)))
         if stream is not None:
             self._step_stream(stream, StreamInput.CLOSE, ev.CloseReason.DELETE_STREAM)
             del self._streams[stream.id]
