@@ -1,4 +1,4 @@
-"""Chromium plays what was recorded, straight from the server: finished files and growing ones; it seeks too."""
+"""Chromium plays what was recorded, straight from the server: files finished and growing, with seeking."""
 
 from __future__ import annotations
 
