@@ -31,9 +31,7 @@ def test_links_between_papers_lead_somewhere(paper: Path) -> None:
 
 
 @pytest.mark.parametrize("paper", PAPERS, ids=paper_id)
-def test_settings_in_papers_can_be_used(
-    paper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_settings_in_papers_can_be_used(paper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("AIRCHECK_")]:
         monkeypatch.delenv(name)
     for language, text in BLOCK.findall(paper.read_text()):

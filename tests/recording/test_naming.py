@@ -127,6 +127,20 @@ def test_a_template_without_a_file_name_is_refused(template: str) -> None:
         NameTemplate.parse(template)
 
 
+def test_a_format_of_time_that_cannot_be_written_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no format of a time"):
+        NameTemplate.parse("{time:\ud800%Y}")
+
+
+@given(st.text(max_size=40))
+def test_any_template_is_refused_in_good_order_or_gives_a_name(text: str) -> None:
+    try:
+        template = NameTemplate.parse(text)
+    except ConfigError:
+        return
+    assert template.resolve(KNOWN, extension="mp4").endswith(".mp4")
+
+
 def test_an_unknown_time_zone_is_refused() -> None:
     with pytest.raises(ConfigError, match="Europe/Atlantis"):
         NameTemplate.parse("{time@Europe/Atlantis:%H}")

@@ -186,8 +186,7 @@ class NameTemplate:
         )
 
     def preview(self, elements: NameElements, *, extension: str) -> str:
-        """The name as far as it is known: what is to come stands there as `{endTime}`, and nothing is
-        encoded."""
+        """The name as far as it is known: what is to come stands there as `{endTime}`, not encoded."""
         if all(piece.value(elements) is not None for pieces in self._components for piece in pieces):
             return self.resolve(elements, extension=extension)
         names = (self._join(pieces, elements, shows_unknown=True) for pieces in self._components)
@@ -229,6 +228,7 @@ def _pieces(token: re.Match[str]) -> list[_Part]:
         return [_Literal(text) for text in literal.split("/")]
     if (time := _TIME.fullmatch(element)) is not None:
         zone = _zone(time["zone"])
+        _check_format(time["format"])
         return [_Time(f"{{{element}}}" if text else "", text, zone) for text in time["format"].split("/")]
     if element not in _ELEMENTS:
         raise ConfigError(
@@ -236,6 +236,16 @@ def _pieces(token: re.Match[str]) -> list[_Part]:
         )
     get, cap = _ELEMENTS[element]
     return [_Element(f"{{{element}}}", get, cap)]
+
+
+def _check_format(format: str) -> None:
+    try:
+        _EPOCH.strftime(format)
+    except ValueError as error:
+        raise ConfigError(
+            f'"{format!r}" is no format of a time in a file name template: {error}',
+            remedy="Write it in the words of strftime, such as {time:%Y%m%d-%H%M%S}.",
+        ) from error
 
 
 def _has_text(pieces: list[_Part]) -> bool:
