@@ -40,6 +40,7 @@ from aircheck.recording.recording import Recording
 from aircheck.recording.segment import FinalizedFile, Segment
 from aircheck.recording.volume import Volume
 from aircheck.recording.writer import open_writer
+from aircheck.segment_note import encode_note
 from aircheck.tasks import TaskGroup
 
 _log = logging.getLogger(__name__)
@@ -214,6 +215,7 @@ class Recorder:
 
         def work() -> None:
             assert segment.writer is not None
+            segment.writer.set_note(encode_note(recording.current_facts(), facts))
             finalized = segment.writer.finalize(sync=True)
             known = replace(facts, duration_ms=finalized.duration_ms)
             names = candidate_names(recording.current_facts(), known, recording.plan)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aircheck.clock import Clock
-from aircheck.containers.recover import FileFacts, Outcome, inspect_file, recover_file
+from aircheck.containers.recover import FileFacts, Outcome, read_note, recover_file
 from aircheck.errors import AircheckError
 from aircheck.facts import (
     EndReason,
@@ -233,10 +233,8 @@ def _read_notes(growing_dir: Path) -> list[tuple[RecordingFacts, SegmentFacts]]:
 
 def _read_note(path: Path) -> tuple[RecordingFacts, SegmentFacts] | None:
     with contextlib.suppress(OSError, AircheckError, NoteError):
-        facts = inspect_file(path)
-        if facts is not None and facts.note:
-            recording, segment = decode_note(facts.note)
-            return recording, replace(segment, path=str(path))
+        recording, segment = decode_note(read_note(path))
+        return recording, replace(segment, path=str(path))
     return None
 
 
