@@ -171,6 +171,16 @@ def test_a_changed_sequence_header_makes_a_new_track_of_the_same_id() -> None:
     assert bench.demuxer.tracks == (track, bench.packets[1].track)
 
 
+def test_headers_that_no_frame_follows_are_not_announced() -> None:
+    other = encode("libx264", size=(130, 98)).messages()[1][2]
+    bench = Bench(AVC_HEADER, (9, 0, KEY), (9, 40, other))
+    assert not bench.feed((9, 40, AVC_HEADER[2])).tracks_changed
+    batch = bench.feed((9, 80, KEY))
+    assert batch.tracks_changed, "recorders compare the objects"
+    assert batch.packets[0].track == bench.packets[0].track
+    assert not bench.feed((9, 120, KEY)).tracks_changed
+
+
 def test_a_codec_may_change_within_a_track() -> None:
     bench = Bench(AAC_HEADER, (8, 1000, AAC), (8, 1021, b"\x90Opus"), (8, 1021, b"\x91Opus\xfc\xff\xfe"))
     opus = bench.of(Codec.OPUS)
@@ -354,6 +364,14 @@ def test_av1_that_announces_itself_as_mpeg2_ts_is_described_by_its_key_frame() -
     assert bytes(bench.packets[0].data) == key_frame[2:]
     assert (bench.demuxer.tracks[0].width, bench.demuxer.tracks[0].height) == (64, 48)
     assert bench.counted == {"ignored_messages": 1}
+
+
+def test_a_temporal_unit_of_nothing_but_its_delimiter_is_empty() -> None:
+    bench = fed(encode("libsvtav1"))
+    count = len(bench.packets)
+    bench.feed((9, 5000, b"\xa1av01\x12\0\x12\0"))
+    assert len(bench.packets) == count
+    assert bench.counted == {"empty_frames": 1}
 
 
 def test_tracks_of_many_codecs_in_one_message() -> None:

@@ -184,6 +184,24 @@ def test_a_clock_that_drifts_is_followed() -> None:
     assert 0 < grid.resyncs < 50
 
 
+def test_the_grid_goes_on_when_the_sample_rate_changes() -> None:
+    grid = FrameGrid(44100)
+    assert [grid.place(ms, 1024) for ms in (0, 23)] == [0, 1024]
+    grid.change_rate(48000)
+    assert grid.place(46, 960) == round(2048 * 48000 / 44100)
+    assert grid.resyncs == 0
+
+
+@given(st.lists(st.sampled_from((8000, 22050, 44100, 48000)), max_size=20))
+def test_no_change_of_rate_makes_time_go_back(rates: list[int]) -> None:
+    grid = FrameGrid(48000)
+    seconds = [grid.place(0, 960) / grid.sample_rate]
+    for rate in rates:
+        grid.change_rate(rate)
+        seconds.append(grid.place(0, 960) / rate)
+    assert all(earlier < later for earlier, later in itertools.pairwise(seconds))
+
+
 @given(st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 2880)), max_size=50))
 def test_frames_on_the_grid_never_go_back(frames: list[tuple[int, int]]) -> None:
     grid = FrameGrid(48000)

@@ -2,10 +2,11 @@
 
 Tracks come from the media itself, sequence headers or first frames, never from onMetaData. Times follow the
 policy of `aircheck.media.timeline`. Whatever a peer sends, `feed` does not raise: what cannot be used is
-counted in `counters` and told to `on_notice`.
+counted in `counters` and told to `on_notice`. The nanoseconds that Enhanced RTMP may add to a timestamp are
+below the resolution of video here; audio has its grid.
 
-`feed` is the hottest loop of an RTMP publisher. Frames of classic H.264 (and H.265) and of classic AAC, in
-good order, are handled right in it; all else goes through `wire.flv` to `_take`.
+`feed` is the hottest loop of an RTMP publisher. Frames of classic H.264 (and H.265) and of classic AAC
+are handled right in it; all else goes through `wire.flv` to `_take`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from aircheck.ingest import flv_tracks
@@ -49,6 +51,11 @@ _CLASSIC_HEADS = {Codec.H264: (0x1701, 0x2701), Codec.H265: (0x1C01, 0x2C01)}
 _CLASSIC_AAC = 0xA0
 _AAC_RAW = 1
 
+_EXTENDED_HEAD_BYTES = 5
+"""Frame and packet type, FourCC."""
+_SHORTEST_EXTENDED_FRAME = _EXTENDED_HEAD_BYTES + 4
+"""With a composition time and a byte of a frame; shorter ones are looked at more closely."""
+
 _unpack_frame_head = struct.Struct(">HhB").unpack_from
 """Frame type, codec and packet type; composition time in two pieces."""
 
@@ -81,6 +88,8 @@ class DemuxCounters:
     audio_resyncs: int = 0
     """Audio frames that did not begin where their predecessor ended."""
 
+
+_FrameTaker = Callable[[int, memoryview, list[Packet]], None]
 
 _UNKNOWN = Track(0, Codec.AMF0, 1)
 
@@ -132,8 +141,7 @@ class _Lane:
         self.key_head, self.inter_head = _CLASSIC_HEADS.get(track.codec, (-1, -1))
         if track.is_audio:
             self.frame_samples = flv_tracks.fixed_frame_samples(track)
-            if self.grid.sample_rate != track.timescale:
-                self.grid = FrameGrid(track.timescale)
+            self.grid.change_rate(track.timescale)
             self.tolerance = self.grid.tolerance(self.frame_samples)
 
 
@@ -157,6 +165,8 @@ class FlvDemuxer:
         self._primary_video = _UNKNOWN
         self._fast_video: _Lane | None = None
         self._fast_audio: _Lane | None = None
+        self._extended_frames: dict[tuple[int, bytes], _FrameTaker] = {}
+        """Takers of extended frames by message type and head."""
 
     @property
     def tracks(self) -> tuple[Track, ...]:
@@ -194,9 +204,8 @@ class FlvDemuxer:
                 head, composition_high, composition_low = _unpack_frame_head(body)
                 composition_ms = composition_high << 8 | composition_low
                 is_keyframe = head == video.key_head
-                if (
-                    is_keyframe or head == video.inter_head
-                ) and 0 <= composition_ms <= MAX_COMPOSITION_TIME_MS:
+                is_frame = is_keyframe or head == video.inter_head
+                if is_frame and 0 <= composition_ms <= MAX_COMPOSITION_TIME_MS:
                     clock = video.clock
                     dts = timestamp + clock.offset_ms
                     if 0 < dts - clock.last_ms < FORWARD_JUMP_MS:
@@ -250,6 +259,10 @@ class FlvDemuxer:
         if self._first_media_ns is None:
             self._first_media_ns = arrival_ns
         try:
+            take_frame = self._extended_frames.get((type_id, bytes(body[:_EXTENDED_HEAD_BYTES])))
+            if take_frame is not None and len(body) >= _SHORTEST_EXTENDED_FRAME:
+                take_frame(timestamp, memoryview(body), packets)
+                return
             if type_id == VIDEO_MESSAGE:
                 self._take_video(flv.parse_video(body), timestamp, packets)
             elif type_id == AUDIO_MESSAGE:
@@ -276,14 +289,28 @@ class FlvDemuxer:
                     self._take_header(lane, tag.codec, tag.body)
                 case VideoPacketType.CODED_FRAMES | VideoPacketType.CODED_FRAMES_X:
                     if self._is_described(lane, tag.codec, tag.body, 0, is_keyframe=tag.is_keyframe):
-                        packets.append(self._picture(lane, tag, timestamp))
+                        self._add_picture(
+                            lane, tag.is_keyframe, timestamp, tag.composition_time_ms, tag.body, packets
+                        )
                 case _:
                     self._count("ignored_messages", type_id=VIDEO_MESSAGE, packet_type=tag.packet_type.name)
 
-    def _picture(self, lane: _Lane, tag: flv.VideoTag, timestamp: int) -> Packet:
+    def _add_picture(
+        self,
+        lane: _Lane,
+        is_keyframe: bool,
+        timestamp: int,
+        composition_ms: int,
+        data: memoryview,
+        packets: list[Packet],
+    ) -> None:
+        if lane.track.codec is Codec.AV1:
+            data = av1.strip_temporal_delimiters(data)
+            if not data:
+                self._count("empty_frames", codec=Codec.AV1.value)
+                return
         previous = lane.last_dts if lane.lead_ms else lane.clock.last_ms
         placed = lane.clock.place(timestamp)
-        composition_ms = tag.composition_time_ms
         if abs(composition_ms) > MAX_COMPOSITION_TIME_MS:
             self._count("bad_composition_times", composition_time_ms=composition_ms, timestamp=timestamp)
             composition_ms = 0
@@ -291,8 +318,7 @@ class FlvDemuxer:
             lane.lead_ms = -composition_ms
             self._choose_fast_lanes()
         dts = lane.last_dts = max(placed - lane.lead_ms, previous + 1)
-        body = av1.strip_temporal_delimiters(tag.body) if tag.codec is Codec.AV1 else tag.body
-        return Packet(lane.track, max(placed + composition_ms, dts), dts, tag.is_keyframe, body)
+        packets.append(Packet(lane.track, max(placed + composition_ms, dts), dts, is_keyframe, data))
 
     def _take_audio(self, tags: Sequence[flv.AudioTag], timestamp: int, packets: list[Packet]) -> None:
         if not tags:
@@ -306,22 +332,38 @@ class FlvDemuxer:
                     self._take_header(lane, tag.codec, tag.body)
                 case AudioPacketType.CODED_FRAMES:
                     channels = tag.channels or lane.channels
-                    if self._is_described(lane, tag.codec, tag.body, channels, is_keyframe=True):
-                        self._take_sound(lane, tag, timestamp, packets)
+                    if not self._is_described(lane, tag.codec, tag.body, channels, is_keyframe=True):
+                        continue
+                    if tag.codec is Codec.SPEEX:
+                        self._refuse(tag.codec_name)
+                    else:
+                        self._add_sound(lane, timestamp, tag.body, packets)
                 case AudioPacketType.MULTICHANNEL_CONFIG if len(tag.body) > 1:
                     lane.channels = tag.body[1]
                 case _:
                     self._count("ignored_messages", type_id=AUDIO_MESSAGE, packet_type=tag.packet_type.name)
 
-    def _take_sound(self, lane: _Lane, tag: flv.AudioTag, timestamp: int, packets: list[Packet]) -> None:
-        if tag.codec is Codec.SPEEX:
-            self._refuse(tag.codec_name)
-            return
+    def _add_sound(self, lane: _Lane, timestamp: int, data: memoryview, packets: list[Packet]) -> None:
         ms = lane.clock.place(timestamp)
-        for frame, samples in flv_tracks.split_frames(lane.track, tag.body, lane.frame_samples):
-            pts = lane.grid.place(ms, samples)
-            packets.append(Packet(lane.track, pts, pts, True, frame))
-            ms += samples * 1000 // lane.track.timescale
+        track, grid = lane.track, lane.grid
+        for frame, samples in flv_tracks.split_frames(track, data, lane.frame_samples):
+            pts = grid.place(ms, samples)
+            packets.append(Packet(track, pts, pts, True, frame))
+            ms += samples * 1000 // track.timescale
+
+    def _take_extended_picture(
+        self, lane: _Lane, head: flv.FrameHead, timestamp: int, body: memoryview, packets: list[Packet]
+    ) -> None:
+        """A frame of a known track in an extended message of one track: what `_take_video` does, shorter."""
+        composition_ms, data = 0, body[_EXTENDED_HEAD_BYTES:]
+        if head.has_composition_time:
+            composition_ms, data = int.from_bytes(data[:3], "big", signed=True), data[3:]
+        self._add_picture(lane, head.is_keyframe, timestamp, composition_ms, data, packets)
+
+    def _take_extended_sound(
+        self, lane: _Lane, timestamp: int, body: memoryview, packets: list[Packet]
+    ) -> None:
+        self._add_sound(lane, timestamp, body[_EXTENDED_HEAD_BYTES:], packets)
 
     # ------------------------------------------------------------------------------------------ tracks
 
@@ -385,17 +427,29 @@ class FlvDemuxer:
     def _set_track(self, lane: _Lane, track: Track) -> None:
         if self._primary_video in (_UNKNOWN, lane.track) and track.is_video:
             self._primary_video = track
-        lane.take_track(track)
+        self._unannounced = [other for other in self._unannounced if other is not lane.track]
         self._unannounced.append(track)
+        lane.take_track(track)
         self._choose_fast_lanes()
 
     def _choose_fast_lanes(self) -> None:
-        """The lanes whose frames `feed` takes by itself."""
+        """The tracks whose classic frames `feed` takes by itself, and the heads of extended frames that need
+        no more parsing: those of known tracks that do not describe themselves anew."""
         video, audio = self._lanes.get((Kind.VIDEO, 0)), self._lanes.get((Kind.AUDIO, 0))
         is_fast = video is not None and video.track.codec in _CLASSIC_HEADS and not video.lead_ms
         self._fast_video = video if is_fast else None
         is_fast = audio is not None and audio.track.codec is Codec.AAC and not audio.is_adts
         self._fast_audio = audio if is_fast else None
+        frames: dict[tuple[int, bytes], _FrameTaker] = {}
+        if video is not None and video.is_known:
+            for head in flv.video_frame_heads(video.track.codec):
+                if not flv_tracks.is_described_by_frame(video.track.codec, is_keyframe=head.is_keyframe):
+                    frames[VIDEO_MESSAGE, head.head] = partial(self._take_extended_picture, video, head)
+        if audio is not None and audio.track.codec in flv_tracks.CODECS_WITH_HEADER:
+            frames[AUDIO_MESSAGE, flv.audio_frame_head(audio.track.codec)] = partial(
+                self._take_extended_sound, audio
+            )
+        self._extended_frames = frames
 
     def _announce(self, packets: Sequence[Packet]) -> bool:
         """Whether the packets have a track that is new to whoever gets them."""

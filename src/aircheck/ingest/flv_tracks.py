@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable
 
 from aircheck.media import aac, ac3, av1, flac, h264, h265, mp3, opus, vp8, vp9
 from aircheck.media.bits import BitstreamError
@@ -19,14 +18,6 @@ CODECS_WITH_HEADER = frozenset((Codec.H264, Codec.H265, Codec.AV1, Codec.AAC, Co
 
 _DESCRIBED_BY_KEYFRAMES = frozenset((Codec.VP8, Codec.VP9))
 _DESCRIBED_BY_FRAMES = frozenset((Codec.MP3, Codec.AC3, Codec.PCMA, Codec.PCMU))
-
-
-class _HasSize(Protocol):
-    @property
-    def width(self) -> int: ...
-
-    @property
-    def height(self) -> int: ...
 
 
 def is_described_by_frame(codec: Codec, *, is_keyframe: bool) -> bool:
@@ -76,9 +67,11 @@ def describe(track_id: int, codec: Codec, config: bytes, frame: Payload, channel
 def _describe_video(track_id: int, codec: Codec, config: bytes, frame: Payload, _channels: int) -> Track:
     match codec:
         case Codec.H264:
-            width, height = _size_of_sps(h264.parse_config(config).sps, h264.parse_sps)
+            h264.parse_config(config)
+            width, height = _size_or_zero(h264.picture_size, config)
         case Codec.H265:
-            width, height = _size_of_sps(h265.parse_config(config).sps, h265.parse_sps)
+            h265.parse_config(config)
+            width, height = _size_or_zero(h265.picture_size, config)
         case Codec.AV1:
             width, height = av1.picture_size(config)
         case Codec.VP8:
@@ -89,13 +82,12 @@ def _describe_video(track_id: int, codec: Codec, config: bytes, frame: Payload, 
     return Track(track_id, codec, VIDEO_TIMESCALE, config, width, height)
 
 
-def _size_of_sps(sps: Sequence[bytes], parse_sps: Callable[[bytes], _HasSize]) -> tuple[int, int]:
+def _size_or_zero(picture_size: Callable[[bytes], tuple[int, int]], config: bytes) -> tuple[int, int]:
     """Width and height; 0 x 0 where we cannot tell, because a decoder may understand what we do not."""
     try:
-        first = parse_sps(sps[0] if sps else b"")
+        return picture_size(config)
     except BitstreamError:
         return 0, 0
-    return first.width, first.height
 
 
 def _describe_audio(track_id: int, codec: Codec, config: bytes, frame: Payload, channels: int) -> Track:

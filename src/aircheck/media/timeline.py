@@ -187,6 +187,13 @@ class FrameGrid:
         self.resyncs = 0
         """Frames that were not where their predecessor ended."""
 
+    def change_rate(self, sample_rate: int) -> None:
+        """Count in another sample rate from here on; the grid goes on where it was."""
+        if self.last != NEVER:
+            self.last = -(-self.last * sample_rate // self.sample_rate)
+            self.next = rescale(self.next, self.sample_rate, sample_rate)
+        self.sample_rate = sample_rate
+
     def tolerance(self, samples: int) -> int:
         """Ticks by which a frame's time may differ from the grid."""
         return min(self.sample_rate * GRID_TOLERANCE_MS // 1000, samples // 2)

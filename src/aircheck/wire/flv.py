@@ -335,6 +335,29 @@ def _fourcc_name(fourcc: bytes) -> str:
     return fourcc.decode("ascii", "backslashreplace")
 
 
+class FrameHead(NamedTuple):
+    """How an extended message of one track begins that holds a frame: five bytes, and what they mean."""
+
+    head: bytes
+    is_keyframe: bool
+    has_composition_time: bool
+
+
+def video_frame_heads(codec: Codec) -> Iterator[FrameHead]:
+    """All heads of a video codec's frames, for receivers that want to know them at a glance."""
+    fourcc = _FOURCC_OF[codec]
+    for frame_type in (FrameType.KEY, FrameType.INTER):
+        for packet_type in (VideoPacketType.CODED_FRAMES, VideoPacketType.CODED_FRAMES_X):
+            is_timed = packet_type is VideoPacketType.CODED_FRAMES and fourcc in _WITH_COMPOSITION_TIME
+            head = bytes((0x80 | frame_type << 4 | packet_type,)) + fourcc
+            yield FrameHead(head, frame_type is FrameType.KEY, is_timed)
+
+
+def audio_frame_head(codec: Codec) -> bytes:
+    """The head of an audio codec's frames in extended messages."""
+    return bytes((SoundFormat.EX_HEADER << 4 | AudioPacketType.CODED_FRAMES,)) + _FOURCC_OF[codec]
+
+
 # ------------------------------------------------------------------------------------------ serializing
 
 
