@@ -1,6 +1,6 @@
 """Making files whole that a crash left, and asking files what they are.
 
-Matroska, MPEG-TS and FLV join here as their recovery is written; MP4 is told by its first bytes.
+A file's first bytes tell its container; what is nothing else is asked whether it is MP4.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from aircheck.containers import flv, remnant
 from aircheck.containers.mp4 import recovery
 from aircheck.containers.mp4.recovery import FileFacts, ForeignFileError, Outcome, Recovery
 
@@ -22,17 +23,28 @@ __all__ = [
 ]
 
 
+_FORMATS = (flv.FORMAT,)
+
+
+def _format_of(path: Path) -> remnant.Format | None:
+    with path.open("rb") as file:
+        start = file.read(max(len(form.magic) for form in _FORMATS))
+    return next((form for form in _FORMATS if start.startswith(form.magic)), None)
+
+
 def inspect_file(path: Path, *, progress: Callable[[int, int], None] | None = None) -> FileFacts:
     """What the file says of itself. Reads the headers only; `progress` is told bytes done and bytes in all.
 
     Raises ForeignFileError for a file that is not ours, OSError when it cannot be read.
     """
-    return recovery.inspect(path, progress)
+    form = _format_of(path)
+    return recovery.inspect(path, progress) if form is None else remnant.inspect(path, form, progress)
 
 
 def read_note(path: Path) -> bytes:
     """The note that the file's writer was given. Raises ForeignFileError or OSError."""
-    return recovery.read_note(path)
+    form = _format_of(path)
+    return recovery.read_note(path) if form is None else remnant.read_note(path, form)
 
 
 def recover_file(
@@ -47,4 +59,7 @@ def recover_file(
     A foreign file is never touched; `force` takes the lack of our note for an accident. May be killed at any
     instant and called again. Raises OSError when the disk fails.
     """
+    form = _format_of(path)
+    if form is not None:
+        return remnant.recover(path, form, progress=progress, sync=sync)
     return recovery.recover(path, progress=progress, sync=sync, force=force)

@@ -1,0 +1,149 @@
+"""File record: what a file of ours says of itself, in bytes that its container carries unread.
+
+FLV keeps it in onMetaData, Matroska in a Void element, MPEG-TS in null packets. It makes a file ours, tells
+whether it is final, and keeps what is known of a final file, so that nobody has to read it all:
+
+    magic, version, size of the note   what the creator of the file wrote
+    creation_ns, start_us              wall clock of the creation; the stream's own time at the file's time 0
+    size_bytes                         0 while the file grows: *this* makes it final, by one write of 8 bytes
+    duration_ms, track_count           likewise of 8 bytes each
+    areas                              sizes of what the container has reserved in its header
+    rows                               one for each track, room for `MAX_TRACKS`
+    note                               the caller's
+
+All fields but the note have fixed places: they are written again in a growing file.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from aircheck.facts import TrackFacts
+from aircheck.media.track import Codec
+
+MAGIC = b"Aircheck"
+MAX_TRACKS = 8
+
+_VERSION = 1
+_HEAD = struct.Struct(">8sIIqqQQQII")
+_ROW = struct.Struct(">I8sIHHIH2xQQQ")
+_U64 = struct.Struct(">Q")
+_START_OFFSET = 24
+_SIZE_OFFSET = 32
+_DURATION_OFFSET = 40
+_COUNT_OFFSET = 48
+
+FIXED_BYTES = _HEAD.size + MAX_TRACKS * _ROW.size
+"""Everything before the note."""
+
+Patch = tuple[int, bytes]
+"""Bytes to be written at an offset: of the record here, of the file elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """The record's fields. `index_bytes` and `tracks_bytes` are areas in the header of the file."""
+
+    creation_ns: int
+    note: bytes = b""
+    tracks: tuple[TrackFacts, ...] = ()
+    start_us: int = 0
+    size_bytes: int = 0
+    duration_ms: int = 0
+    index_bytes: int = 0
+    tracks_bytes: int = 0
+
+    @property
+    def total_bytes(self) -> int:
+        return FIXED_BYTES + len(self.note)
+
+    def serialize(self) -> bytes:
+        head = _HEAD.pack(
+            MAGIC,
+            _VERSION,
+            len(self.note),
+            self.creation_ns,
+            self.start_us,
+            self.size_bytes,
+            self.duration_ms,
+            len(self.tracks),
+            self.index_bytes,
+            self.tracks_bytes,
+        )
+        return (head + _rows(self.tracks)).ljust(FIXED_BYTES, b"\0") + self.note
+
+    @classmethod
+    def parse(cls, data: bytes) -> FileRecord:
+        """From its first bytes on; what follows the record is left alone. Raises ValueError."""
+        if len(data) < FIXED_BYTES or data[:8] != MAGIC:
+            raise ValueError("no record of this program")
+        _, version, note_size, created, start, size, duration, count, index, tracks = _HEAD.unpack_from(data)
+        if version != _VERSION or count > MAX_TRACKS or len(data) < FIXED_BYTES + note_size:
+            raise ValueError(f"a record of version {version}, {count} tracks, {note_size} bytes of note")
+        rows = tuple(_parse_row(data, _HEAD.size + number * _ROW.size) for number in range(count))
+        note = bytes(data[FIXED_BYTES : FIXED_BYTES + note_size])
+        return cls(created, note, rows, start, size, duration, index, tracks)
+
+
+def parse_note_size(data: bytes) -> int:
+    """How long the note of a record is that begins so. Raises ValueError."""
+    if len(data) < _HEAD.size or data[:8] != MAGIC:
+        raise ValueError("no record of this program")
+    return int(_HEAD.unpack_from(data)[2])
+
+
+def start_patch(start_us: int) -> Patch:
+    return _START_OFFSET, struct.pack(">q", start_us)
+
+
+def late_track_patches(tracks: Sequence[TrackFacts]) -> Iterator[Patch]:
+    """The last of `tracks` is new: its row first, then the count that makes it one."""
+    yield _HEAD.size + (len(tracks) - 1) * _ROW.size, _rows(tracks[-1:])
+    yield _COUNT_OFFSET, _U64.pack(len(tracks))
+
+
+def final_patches(tracks: Sequence[TrackFacts], duration_ms: int, size_bytes: int) -> Iterator[Patch]:
+    """What a file knows when it is final. The last one makes it so."""
+    yield _HEAD.size, _rows(tracks)
+    yield _DURATION_OFFSET, _U64.pack(duration_ms)
+    yield _SIZE_OFFSET, _U64.pack(size_bytes)
+
+
+def _rows(tracks: Sequence[TrackFacts]) -> bytes:
+    return b"".join(
+        _ROW.pack(
+            track.id,
+            track.codec.encode(),
+            track.timescale,
+            min(track.width, 0xFFFF),
+            min(track.height, 0xFFFF),
+            track.sample_rate,
+            track.channels,
+            track.packets,
+            track.size_bytes,
+            track.duration_ms,
+        )
+        for track in tracks
+    )
+
+
+def _parse_row(data: bytes, offset: int) -> TrackFacts:
+    number, name, timescale, width, height, rate, channels, packets, size, duration = _ROW.unpack_from(
+        data, offset
+    )
+    codec = Codec(name.rstrip(b"\0").decode("ascii"))
+    return TrackFacts(
+        id=number,
+        codec=codec.value,
+        kind=codec.kind.value,
+        timescale=timescale,
+        width=width,
+        height=height,
+        sample_rate=rate,
+        channels=channels,
+        packets=packets,
+        size_bytes=size,
+        duration_ms=duration,
+    )

@@ -1,0 +1,130 @@
+"""Lane: one track of an appended file; how its times become the container's, and what is on disk of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import gcd
+from operator import attrgetter, sub
+
+from aircheck.facts import TrackFacts
+from aircheck.media.packet import Packet
+from aircheck.media.track import Codec, Track
+
+_FRAME_SAMPLES = {Codec.AAC: 1024, Codec.MP3: 1152, Codec.OPUS: 960, Codec.AC3: 1536, Codec.FLAC: 4096}
+_DEFAULT_FRAME_RATE = 30
+_BEFORE_EVERYTHING = -(1 << 80)
+
+_dts_of = attrgetter("dts")
+_pts_of = attrgetter("pts")
+_data_of = attrgetter("data")
+
+
+class Lane:
+    """One track. A tick of the container is (ticks * num + half) // den - base: rounded, never cumulated."""
+
+    __slots__ = (
+        "aliases",
+        "base",
+        "den",
+        "first_pts",
+        "half",
+        "last_dts",
+        "last_duration",
+        "max_pts",
+        "newest_dts",
+        "nudged",
+        "num",
+        "packets",
+        "size_bytes",
+        "track",
+    )
+
+    def __init__(self, track: Track, clock_rate: int) -> None:
+        divisor = gcd(clock_rate, track.timescale)
+        self.track = track
+        self.aliases = [track]
+        """Equal `Track` objects of a publisher that came back; kept, so that their ids stay theirs."""
+        self.num = clock_rate // divisor
+        self.den = track.timescale // divisor
+        self.half = self.den // 2
+        self.base = 0
+        self.newest_dts = _BEFORE_EVERYTHING
+        """Of the last packet taken, on disk or not: what follows must be later."""
+        self.nudged = 0
+        self.packets = 0
+        self.size_bytes = 0
+        self.first_pts = 0
+        self.max_pts = 0
+        self.last_dts = 0
+        self.last_duration = _usual_duration(track)
+
+    def ticks(self, time: int) -> int:
+        """A time of the track in the container's ticks."""
+        return (time * self.num + self.half) // self.den - self.base
+
+    def repair(self, dts: int, pts: int) -> tuple[int, int]:
+        """A dts that did not grow, or a pts before it: the nearest times that will do, counted."""
+        self.nudged += 1
+        dts = max(dts, self.newest_dts + 1)
+        return dts, max(pts, dts)
+
+    def clamp(self) -> int:
+        """A time before the file's time 0 becomes that, counted."""
+        self.nudged += 1
+        return 0
+
+    def account(self, packets: Sequence[Packet]) -> None:
+        """These packets (at least one) are on disk now."""
+        latest = max(map(_pts_of, packets))
+        if self.packets:
+            self.max_pts = max(self.max_pts, latest)
+        else:
+            self.first_pts, self.max_pts = packets[0].pts, latest
+        dts = list(map(_dts_of, packets))
+        shortest = min(map(sub, dts[1:], dts), default=0)
+        if shortest > 0:
+            self.last_duration = shortest
+        self.packets += len(packets)
+        self.size_bytes += sum(map(len, map(_data_of, packets)))
+        self.last_dts = dts[-1]
+
+    def end_at(self, end_dts: int) -> None:
+        """The packet that follows elsewhere tells how long the last one lasts."""
+        if self.packets and end_dts > self.last_dts:
+            self.last_duration = end_dts - self.last_dts
+
+    @property
+    def end_pts(self) -> int:
+        return self.max_pts + self.last_duration
+
+    def facts(self) -> TrackFacts:
+        duration = self.end_pts - self.first_pts if self.packets else 0
+        return replace(
+            facts_of(self.track),
+            packets=self.packets,
+            size_bytes=self.size_bytes,
+            duration_ms=max(0, duration * 1000 // self.track.timescale),
+        )
+
+
+def facts_of(track: Track) -> TrackFacts:
+    """Facts of a track without packets."""
+    return TrackFacts(
+        id=track.id,
+        codec=track.codec.value,
+        kind=track.kind.value,
+        timescale=track.timescale,
+        width=track.width,
+        height=track.height,
+        sample_rate=track.sample_rate,
+        channels=track.channels,
+    )
+
+
+def _usual_duration(track: Track) -> int:
+    """A frame's duration as long as nothing is known, in the track's timescale."""
+    samples = _FRAME_SAMPLES.get(track.codec)
+    if samples is None:
+        return max(1, track.timescale // _DEFAULT_FRAME_RATE)
+    return max(1, samples * track.timescale // (track.sample_rate or track.timescale))
