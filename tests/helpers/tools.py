@@ -10,7 +10,6 @@ A test file may also set `pytestmark = requires("chromium")`.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -87,12 +86,9 @@ def requires(*names: str) -> pytest.MarkDecorator:
 
 
 def missing_packages() -> list[str]:
-    """Debian packages that would let every test run. OBS Studio is large: only when asked for."""
-    wanted = [
-        tool for name, tool in TOOLS.items() if name != "obs" or os.environ.get("AIRCHECK_TEST_OBS") == "1"
-    ]
-    packages = [package for tool in wanted if not tool.is_present() for package in tool.packages.split()]
-    return list(dict.fromkeys(packages))
+    """Debian packages that would let every test run."""
+    missing = [tool.packages for tool in TOOLS.values() if not tool.is_present()]
+    return list(dict.fromkeys(" ".join(missing).split()))
 
 
 if __name__ == "__main__":

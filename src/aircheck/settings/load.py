@@ -20,7 +20,6 @@ from aircheck.settings.model import ENV_DELIMITER, ENV_PREFIX, Settings
 CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"
 DEFAULT_FILE = Path("aircheck.toml")
 
-_TEST_PREFIX = f"{ENV_PREFIX}TEST_"
 _SECRET_SECTIONS = ("access",)
 _TOML_LINE = re.compile(r"\(at line (\d+), column \d+\)")
 _TABLE = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]")
@@ -137,13 +136,12 @@ def _read(path: Path | None) -> tuple[Source, dict[str, Any]]:
 def _environment_problems(environ: Mapping[str, str]) -> Iterator[Problem]:
     known = {environment_variable(section, key): field for section, key, field in _fields()}
     for name, value in environ.items():
-        if not name.upper().startswith(ENV_PREFIX) or name.upper().startswith(_TEST_PREFIX):
+        variable = name.upper()
+        if not variable.startswith(ENV_PREFIX) or variable == CONFIG_VARIABLE:
             continue
-        if name.upper() == CONFIG_VARIABLE:
-            continue
-        if name.upper() not in known:
-            yield Problem(name, "is no setting", _did_you_mean(name.upper(), list(known)) or "Unset it.")
-        elif get_origin(known[name.upper()]) in (dict, tuple) and not _is_json(value):
+        if variable not in known:
+            yield Problem(name, "is no setting", _did_you_mean(variable, list(known)) or "Unset it.")
+        elif get_origin(known[variable]) in (dict, tuple) and not _is_json(value):
             yield Problem(
                 name, "is not JSON", 'Write a list as \'["a", "b"]\' and a table as \'{"a": "b"}\'.'
             )
