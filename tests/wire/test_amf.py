@@ -131,6 +131,20 @@ def test_references_cannot_nest_deeper_than_values() -> None:
         amf.parse(b"\x0a\0\0\0\0" + chain)
 
 
+def test_amf3_references_cannot_nest_deeper_than_values_either() -> None:
+    count = MAX_DEPTH + 1
+    arrays = b"".join(b"\x09\x03\x01\x09" + bytes((2 * i,)) for i in range(1, count))
+    with pytest.raises(AmfError, match="nested deeper"):
+        amf.parse(b"\x11\x09" + bytes((2 * count + 1,)) + b"\x01" + b"\x09\x01\x01" + arrays)
+
+
+def test_amf3_references_cannot_expand_a_small_message_to_a_large_one() -> None:
+    array_of_8001, string_of_340 = b"\x09\xfd\x03\x01", b"\x06\x85\x29" + b"x" * 340
+    data = b"\x11" + array_of_8001 + string_of_340 + b"\x06\x00" * 8000
+    with pytest.raises(AmfError, match="expand to more than"):
+        amf.parse(data, max_bytes=100_000)
+
+
 def test_amf_longer_than_allowed_is_refused_unread() -> None:
     with pytest.raises(AmfError, match="10 are allowed"):
         amf.parse(bytes(11), max_bytes=10)

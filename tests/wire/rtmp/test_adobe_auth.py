@@ -11,7 +11,7 @@ SECRET = b"secret"
 
 
 def dialogue(credentials: Credentials, *, password: str | None = "pw", delay_s: float = 0.0) -> list[str]:
-    """The descriptions with which a server refuses, connection by connection; the last is empty if it accepts."""
+    """What a server refuses with, connection by connection; the last is empty if it accepts."""
     query, refusals, now_s = "", [], 1000.0
     while True:
         pair = ConnectionPair(

@@ -90,6 +90,14 @@ def test_an_extended_timestamp_may_be_repeated_on_type_3(repeats: bool, form: in
         assert parsed(*cut) == [(9, 7, 1, payload), (9, expected, 1, payload)]
 
 
+@pytest.mark.parametrize("repeats", [True, False])
+def test_a_new_message_of_type_3_repeats_an_extended_delta_or_not(repeats: bool) -> None:
+    extended = struct.pack(">I", 0x01000000)
+    data = header(0, 4, 5, 1) + b"a" + header(1, 4, 0xFFFFFF, 1) + extended + b"b"
+    data += header(3, 4) + (extended if repeats else b"") + b"c" + PADDING
+    assert [m[1:] for m in parsed(data)[1:3]] == [(0x01000005, 1, b"b"), (0x02000005, 1, b"c")]
+
+
 def test_a_payload_that_begins_like_the_extended_timestamp_is_not_lost_when_it_differs() -> None:
     extended = struct.pack(">I", 0x01020304)
     payload = bytes(128) + b"\x01\x02\x03\x05"

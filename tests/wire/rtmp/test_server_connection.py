@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import struct
+from itertools import pairwise
 
 import pytest
 from helpers.connection_pair import ConnectionPair, RawClient, flattened
@@ -401,7 +402,7 @@ def test_a_window_is_acknowledged_with_all_bytes_received() -> None:
         client.message(9, bytes(1000), stream_id=1)
         acks = [int.from_bytes(m.payload, "big") for m in messages_sent(client) if m.type_id == 3]
     assert len(acks) >= 3
-    assert all(later - earlier >= 10_000 for earlier, later in zip(acks, acks[1:], strict=False))
+    assert all(later - earlier >= 10_000 for earlier, later in pairwise(acks))
     assert before < acks[0] <= acks[-1] <= client.server.bytes_received
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from aircheck.wire.errors import LocalProtocolError, RemoteProtocolError
 from aircheck.wire.rtmp.limits import DEFAULT_LIMITS, Limits
@@ -44,6 +45,7 @@ class _ChunkStream:
         "extended",
         "length_and_type",
         "marker",
+        "offset",
         "partial",
         "stream_id",
         "timestamp",
@@ -58,6 +60,22 @@ class _ChunkStream:
         self.extended = b""
         """The extended timestamp field as last sent, which chunks of type 3 may repeat."""
         self.partial: bytearray | None = None
+        self.offset = 0
+        """Where the message has begun, counted in everything received."""
+
+
+class _Header(NamedTuple):
+    """A chunk's header with nothing left out. `field` is the timestamp or its delta, extended if need be;
+    `extended` the bytes that extend it; `end` where the payload begins."""
+
+    csid: int
+    stream: _ChunkStream
+    form: int
+    field: int
+    length_and_type: int
+    stream_id: int
+    extended: bytes
+    end: int
 
 
 class ChunkParser:
@@ -198,49 +216,63 @@ class ChunkParser:
     def _one_chunk(self, view: memoryview, position: int, size: int) -> int:
         """Take the chunk at `position`; return its end, or `position` when bytes are missing: `_need` then
         says how many the chunk takes at least."""
-        start = position
+        header = self._header(view, position, size)
+        if header is None:
+            return position
+        stream, body = header.stream, header.end
+        length = header.length_and_type >> 8
+        if stream.partial is None:
+            self._check_length(length, position, view)
+        missing = length if stream.partial is None else length - len(stream.partial)
+        end = body + min(self.chunk_size, missing)
+        if end > size:
+            self._need = end - position
+            return position
+        if stream.partial is None:
+            self._begin(header, position)
+        self._latest = stream
+        self._add_payload(stream, view[body:end])
+        return end
+
+    def _header(self, view: memoryview, position: int, size: int) -> _Header | None:
+        """Basic header, message header and extended timestamp (5.3.1); None when bytes are missing."""
         basic = self._basic_header(view, position, size)
         if basic is None:
-            return start
+            return None
         csid, body = basic
-        form = view[start] >> 6
+        form = view[position] >> 6
         end = body + _MESSAGE_HEADER_BYTES[form]
         if end > size:
-            self._need = end - start
-            return start
+            self._need = end - position
+            return None
         stream = self._chunk_streams.get(csid)
         if stream is None:
-            stream = self._new_chunk_stream(csid, form, start, view)
+            stream = self._new_chunk_stream(csid, form, position, view)
         elif stream.partial is not None and form != 3:
-            raise self._fault("a new header inside a message", start, view)
+            raise self._fault("a new header inside a message", position, view)
         field = int.from_bytes(view[body : body + 3], "big") if form < 3 else stream.delta
-        length_and_type = _word(view, body + 3)[0] if form < 2 else stream.length_and_type
-        stream_id = _little_word(view, body + 7)[0] if form == 0 else stream.stream_id
         extended = self._extended(view, end, size, stream, form, field)
         if extended is None:
-            self._need = size + 1 - start
-            return start
+            self._need = size + 1 - position
+            return None
         if extended:
             field = _word(extended)[0]
-            end += 4 if form < 3 or view[end : end + 4] == extended else 0
-        length = length_and_type >> 8
-        if stream.partial is None:
-            self._check_length(length, start, view)
-        missing = length - (len(stream.partial) if stream.partial is not None else 0)
-        payload_end = end + min(self.chunk_size, missing)
-        if payload_end > size:
-            self._need = payload_end - start
-            return start
-        if stream.partial is None:
-            stream.timestamp = (field if form == 0 else stream.timestamp + field) & _MASK32
-            stream.delta = field
-            stream.length_and_type = length_and_type
-            stream.stream_id = stream_id
-            stream.extended = extended
-        self._chunk_streams[csid] = stream
-        self._latest = stream
-        self._add_payload(stream, view[end:payload_end], start, view)
-        return payload_end
+            end += 4 if view[end : end + 4] == extended else 0
+        length_and_type = _word(view, body + 3)[0] if form < 2 else stream.length_and_type
+        stream_id = _little_word(view, body + 7)[0] if form == 0 else stream.stream_id
+        return _Header(csid, stream, form, field, length_and_type, stream_id, extended, end)
+
+    def _begin(self, header: _Header, position: int) -> None:
+        """The first chunk of a message is there: from now on its header is what others leave out."""
+        stream = header.stream
+        start = 0 if header.form == 0 else stream.timestamp
+        stream.timestamp = start + header.field & _MASK32
+        stream.delta = header.field
+        stream.length_and_type = header.length_and_type
+        stream.stream_id = header.stream_id
+        stream.extended = header.extended
+        stream.offset = self._base + position
+        self._chunk_streams[header.csid] = stream
 
     def _basic_header(self, view: memoryview, position: int, size: int) -> tuple[int, int] | None:
         """The chunk stream id in its 1-, 2- or 3-byte form, and the position behind it (5.3.1.1)."""
@@ -292,26 +324,24 @@ class ChunkParser:
                 f"unfinished messages of more than {self._limits.max_pending_bytes} bytes", position, view
             )
 
-    def _add_payload(
-        self, stream: _ChunkStream, payload: memoryview, position: int, view: memoryview
-    ) -> None:
+    def _add_payload(self, stream: _ChunkStream, payload: memoryview) -> None:
         length = stream.length_and_type >> 8
         if stream.partial is not None:
             stream.partial += payload
-            self._finish(stream, position, view)
+            self._finish(stream)
         elif len(payload) == length:
-            self._complete(stream, bytes(payload), position, view)
+            self._complete(stream, bytes(payload))
         else:
             stream.partial = bytearray(payload)
             self._pending_bytes += length
 
-    def _finish(self, stream: _ChunkStream, position: int, view: memoryview) -> None:
+    def _finish(self, stream: _ChunkStream) -> None:
         """End a message in the making if nothing of it is missing any more."""
         partial, length = stream.partial, stream.length_and_type >> 8
         if partial is not None and len(partial) == length:
             stream.partial = None
             self._pending_bytes -= length
-            self._complete(stream, partial, position, view)
+            self._complete(stream, partial)
 
     def _continue(self, view: memoryview, position: int, size: int) -> int:
         """Take the chunks in a row that continue the message begun last, to its end if it is there."""
@@ -334,23 +364,19 @@ class ChunkParser:
             end = position + taken
             del partial[before + taken :]
         del partial[before::stride]
-        self._finish(stream, position, view)
+        self._finish(stream)
         return end
 
-    def _complete(
-        self, stream: _ChunkStream, payload: bytes | bytearray, position: int, view: memoryview
-    ) -> None:
+    def _complete(self, stream: _ChunkStream, payload: bytes | bytearray) -> None:
         type_id = stream.length_and_type & 0xFF
         if type_id in (_AUDIO, _VIDEO):
             self._begin_run(stream.stream_id).append((type_id, stream.timestamp, payload))
-            return
-        if type_id == MessageType.SET_CHUNK_SIZE:
-            self._set_chunk_size(payload, position, view)
+        elif type_id == MessageType.SET_CHUNK_SIZE:
+            self._set_chunk_size(stream, payload)
         elif type_id == MessageType.ABORT:
-            self._abort(payload, position, view)
+            self._abort(stream, payload)
         else:
-            offset = self._base + position
-            self._output.append(Message(type_id, stream.timestamp, stream.stream_id, payload, offset))
+            self._output.append(Message(type_id, stream.timestamp, stream.stream_id, payload, stream.offset))
             self._run = None
 
     def _begin_run(self, stream_id: int) -> list[MediaMessage]:
@@ -360,20 +386,27 @@ class ChunkParser:
             self._output.append(MediaRun(stream_id, self._run))
         return self._run
 
-    def _set_chunk_size(self, payload: Buffer, position: int, view: memoryview) -> None:
+    def _set_chunk_size(self, stream: _ChunkStream, payload: Buffer) -> None:
         size_bytes = int.from_bytes(payload[:4], "big") if len(payload) >= 4 else 0
-        if not 1 <= size_bytes <= self._limits.max_chunk_size:
-            allowed = self._limits.max_chunk_size
-            raise self._fault(f"a chunk size of {size_bytes}; 1 to {allowed} are allowed", position, view)
+        allowed = self._limits.max_chunk_size
+        if not 1 <= size_bytes <= allowed:
+            raise self._message_fault(
+                f"a chunk size of {size_bytes}; 1 to {allowed} are allowed", stream, payload
+            )
         self.chunk_size = size_bytes
 
-    def _abort(self, payload: Buffer, position: int, view: memoryview) -> None:
+    def _abort(self, stream: _ChunkStream, payload: Buffer) -> None:
         if len(payload) < 4:
-            raise self._fault("an Abort message that names no chunk stream", position, view)
-        stream = self._chunk_streams.get(int.from_bytes(payload[:4], "big"))
-        if stream is not None and stream.partial is not None:
-            stream.partial = None
-            self._pending_bytes -= stream.length_and_type >> 8
+            raise self._message_fault("an Abort message that names no chunk stream", stream, payload)
+        aborted = self._chunk_streams.get(int.from_bytes(payload[:4], "big"))
+        if aborted is not None and aborted.partial is not None:
+            aborted.partial = None
+            self._pending_bytes -= aborted.length_and_type >> 8
+
+    def _message_fault(self, message: str, stream: _ChunkStream, payload: Buffer) -> RemoteProtocolError:
+        return RemoteProtocolError(
+            message, session=self._session, offset=stream.offset, data=bytes(payload[:32])
+        )
 
     def _fault(self, message: str, position: int, view: memoryview) -> RemoteProtocolError:
         return RemoteProtocolError(

@@ -52,7 +52,7 @@ class Message(NamedTuple):
     stream_id: int
     payload: Buffer
     offset: int
-    """Where its last chunk began, counted in everything received."""
+    """Where it began, counted in everything received."""
 
 
 class MediaRun(NamedTuple):
