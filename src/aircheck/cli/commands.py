@@ -93,7 +93,9 @@ def list_recordings(
 @app.command()
 def recover(
     paths: Annotated[list[Path], typer.Argument(help="Files, or folders to search for them.", exists=True)],
-    force: Annotated[bool, typer.Option(help="Also files that do not bear the recorder's note.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also files that do not bear the recorder's note.")
+    ] = False,
 ) -> None:
     """Make files whole that a crash left unfinished; whole files and those of others are not touched.
 
@@ -111,7 +113,10 @@ def recover(
 def check_catalogue(
     config: Config = None,
     repair: Annotated[
-        bool, typer.Option(help="Put rows for files that have none; no file is touched, no row deleted.")
+        bool,
+        typer.Option(
+            "--repair", help="Put rows for files that have none; no file is touched, no row deleted."
+        ),
     ] = False,
 ) -> None:
     """Compare the catalogue with the files, whether the server runs or not."""
@@ -130,7 +135,9 @@ def check_catalogue(
 @app.command("settings")
 def show_settings(
     config: Config = None,
-    markdown: Annotated[bool, typer.Option(help="Instead the reference of all settings, Markdown.")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Instead the reference of all settings, Markdown.")
+    ] = False,
 ) -> None:
     """Check the settings and show every one of them as it is in force."""
     if markdown:

@@ -42,13 +42,10 @@ def show_error(error: AircheckError) -> None:
             typer.echo(f"error: {message}" + (f"\n  {remedy}" if remedy else ""), err=True)
         return
     lines = [
-        Text(remedy, style="green") if index else Text(message)
-        for message, remedy in complaints
-        for index in range(2 if remedy else 1)
+        line for message, remedy in complaints for line in (Text(message), Text(remedy, "green")) if line
     ]
-    out.print(
-        Panel(Group(*lines), title="It cannot be done like this", title_align="left", border_style="red")
-    )
+    title = "It cannot be done like this"
+    out.print(Panel(Group(*lines), title=title, title_align="left", border_style="red"))
 
 
 def show_recordings(found: Sequence[tuple[RecordingFacts, tuple[SegmentFacts, ...]]]) -> None:
