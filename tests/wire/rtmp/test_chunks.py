@@ -264,6 +264,13 @@ def test_what_is_serialized_is_parsed_back(chunk_size: int) -> None:
     assert reference_chunks.parse(b"".join(out))[1:] == expected
 
 
+def test_time_that_goes_back_is_written_as_it_is_and_not_as_a_delta_that_wraps() -> None:
+    serializer, out = ChunkSerializer(), []
+    for timestamp in (50, 40):
+        serializer.serialize(out, 6, 9, timestamp, 1, b"x")
+    assert out[2] == header(0, 6, 40, 1)
+
+
 def test_payloads_are_passed_on_without_a_copy() -> None:
     out: list[Buffer] = []
     payload = bytes(100)

@@ -118,6 +118,12 @@ def test_a_status_on_message_stream_0_belongs_to_the_only_stream() -> None:
     assert server.events[-1] == ev.StreamRejected("cam", "NetStream.Play.StreamNotFound", "d")
 
 
+def test_media_on_message_stream_0_belongs_to_the_only_stream() -> None:
+    server = RawServer().playing()
+    server.message(9, b"v", stream_id=0)
+    assert flattened(server.events)[-1] == (1, 9, 0, b"v")
+
+
 def test_a_refusal_may_come_as_an_error_of_the_command() -> None:
     server = RawServer()
     server.command("_result", 1.0, {}, {})

@@ -180,6 +180,15 @@ def test_a_stream_closes_once_however_often_it_is_said(case: str) -> None:
     assert closed == [ev.StreamClosed(1, ev.CloseReason(reason))]
 
 
+def test_fc_unpublish_closes_the_stream_it_names_and_no_other() -> None:
+    client = RawClient().publish("one")
+    client.command("publish", 4.0, None, "two", stream_id=2)
+    client.command("FCUnpublish", 5.0, None, "neither")
+    assert not any(isinstance(event, ev.StreamClosed) for event in client.events)
+    client.command("FCUnpublish", 6.0, None, "two")
+    assert client.events[-1] == ev.StreamClosed(2, ev.CloseReason.FC_UNPUBLISH)
+
+
 def test_a_stream_can_be_published_again_after_it_was_closed() -> None:
     client = RawClient().publish("one")
     client.command("closeStream", 0.0, None, stream_id=1)

@@ -287,11 +287,14 @@ class Connection:
         """Means something to a client only."""
 
     def _media(self, stream_id: int, batch: list[MediaMessage]) -> None:
-        stream = self._streams.get(stream_id)
+        stream = self._stream_of(stream_id)
         if stream is None:
             self.stray_messages += len(batch)
         else:
             self._step_stream(stream, StreamInput.MEDIA, batch)
+
+    def _stream_of(self, stream_id: int) -> MessageStream | None:
+        return self._streams.get(stream_id)
 
     def _deliver(self, stream: MessageStream, batch: list[MediaMessage]) -> None:
         """One event for all media of a stream that nothing else came between."""
