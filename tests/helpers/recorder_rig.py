@@ -35,6 +35,12 @@ class MemoryJournal:
         self.segment_rows[facts.id] = facts
         self.history.append(("segment", facts.state))
 
+    async def file_replaced(self, path: Path) -> None:
+        self.history.append(("replaced", path.name))
+
+    async def file_renamed(self, path: Path, new_path: Path, file_name: str) -> None:
+        self.history.append(("renamed", file_name))
+
     async def add_event(self, event: Event) -> None:
         self.events.append(event)
         self.history.append(("event", event.kind))

@@ -121,7 +121,7 @@ async def test_a_disk_that_stalls_too_long_leaves_a_gap_that_is_written_down(
     batches = list(av_batches(12_000, gop_ms=1000))
     plan = make_plan(tmp_path, queue_max_bytes=20_000)
     async with Rig(tmp_path) as rig:
-        stream, quiet = new_stream("cam"), new_stream("quiet")
+        stream = new_stream("cam")
         recording = rig.recorder.record(stream, plan, requested_by="test")
         await feed(stream, batches[:10], pause_s=0.005)
         await until(lambda: recording.queued_bytes == 0)

@@ -1,4 +1,4 @@
-"""What recovery makes of the files and rows as a crash would leave them: a copy of both, taken mid-recording."""
+"""What recovery makes of files and rows as a crash would leave them: a copy of both, taken midway."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def test_a_growing_file_becomes_final_under_the_name_it_was_begun_for(tmp_
     (segment,) = journal.segment_rows.values()
     assert segment.state is SegmentState.COMPLETE
     assert segment.is_recovered
-    assert segment.size_bytes == os.stat(segment.path).st_size
+    assert segment.size_bytes == Path(segment.path).stat().st_size
     (recording,) = journal.recordings.values()
     assert recording.state is RecordingState.COMPLETE
     assert recording.end_reason is EndReason.CRASHED

@@ -13,26 +13,74 @@ import contextlib
 import errno
 import os
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass
+from pathlib import Path
 
 from aircheck.errors import ContainerError
+from aircheck.recording import naming
+from aircheck.recording.naming import OnConflict
 from aircheck.recording.volume import sync_directory
 
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
 
 
-def place(growing: Path, root: Path, candidates: Iterable[PurePosixPath]) -> Path:
-    """Give a final file the first free name of `candidates` below `root`; returns its path.
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a file is now, and what became of the one that had the name: replaced (`None`) or renamed."""
+
+    path: Path
+    displaced: Path | None = None
+    is_replaced: bool = False
+
+
+def place(
+    growing: Path,
+    root: Path,
+    name: str,
+    on_conflict: OnConflict = OnConflict.FREE_NUMBER,
+) -> Placement:
+    """Give a final file its name below `root`. Another file of that name is treated as `on_conflict` says.
 
     The growing name stays until `forget`. Raises OSError, ContainerError for a name that leaves the root.
     """
+    target = root / name
+    _make_folder(root, target)
+    if on_conflict is OnConflict.OVERWRITE:
+        placement = _overwrite(growing, target)
+    elif on_conflict is OnConflict.VERSION:
+        placement = _version(growing, root, name)
+    else:
+        placement = Placement(_claim_first(growing, root, naming.candidates(name)))
+    sync_directory(placement.path.parent)
+    return placement
+
+
+def _claim_first(growing: Path, root: Path, candidates: Iterable[str]) -> Path:
     for candidate in candidates:
-        target = root / candidate
-        _make_folder(root, target)
-        if _claim(growing, target):
-            sync_directory(target.parent)
-            return target
+        if _claim(growing, root / candidate):
+            return root / candidate
     raise ContainerError(f"no free name for {growing}", remedy="choose a name template that is unique")
+
+
+def _overwrite(growing: Path, target: Path) -> Placement:
+    """In one step: whoever opens the name gets the old file or the new one."""
+    if _claim(growing, target):
+        return Placement(target)
+    fresh = target.parent / f".{growing.stem}.new"
+    fresh.unlink(missing_ok=True)
+    _claim(growing, fresh)
+    fresh.replace(target)
+    return Placement(target, is_replaced=True)
+
+
+def _version(growing: Path, root: Path, name: str) -> Placement:
+    """The older file moves out of the way first, under the first free number."""
+    target = root / name
+    displaced = None
+    while not _claim(growing, target):
+        displaced = _claim_first(target, root, naming.versions(name))
+        target.unlink()
+    return Placement(target, displaced)
 
 
 def forget(growing: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 from aircheck.facts import Event, RecordingFacts, SegmentFacts, SegmentState
@@ -17,6 +18,14 @@ class Journal(Protocol):
     async def put_recording(self, facts: RecordingFacts) -> None: ...
 
     async def put_segment(self, facts: SegmentFacts) -> None: ...
+
+    async def file_replaced(self, path: Path) -> None:
+        """The file of that path is another's now: the row that had it has no file any more."""
+        ...
+
+    async def file_renamed(self, path: Path, new_path: Path, file_name: str) -> None:
+        """The file of that path has a new one; `file_name` is its name below the record folder."""
+        ...
 
     async def add_event(self, event: Event) -> None: ...
 

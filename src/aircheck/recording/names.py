@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import PurePosixPath
-
 from aircheck.facts import RecordingFacts, SegmentFacts
-from aircheck.recording.naming import NameElements, candidates
+from aircheck.recording.naming import NameElements
 from aircheck.recording.plan import RecordingPlan
 
 _SHORT_CODECS = {"pcma": "g711", "pcmu": "g711", "speex": "spx"}
@@ -18,17 +15,14 @@ def preview_name(recording: RecordingFacts, segment: SegmentFacts, plan: Recordi
     return plan.template.preview(_elements(recording, segment, is_final=False), extension=plan.container)
 
 
-def candidate_names(
-    recording: RecordingFacts, segment: SegmentFacts, plan: RecordingPlan
-) -> Iterator[PurePosixPath]:
-    """The final name, then free numbers of it. Relative to the record folder."""
+def final_name(recording: RecordingFacts, segment: SegmentFacts, plan: RecordingPlan) -> str:
+    """The name of a finished file, relative to the record folder."""
     is_numbered = plan.has_rotation_index and plan.rotation.is_rotating
-    name = plan.template.resolve(
+    return plan.template.resolve(
         _elements(recording, segment, is_final=True),
         extension=plan.container,
         part=segment.index if is_numbered else None,
     )
-    return (PurePosixPath(candidate) for candidate in candidates(name))
 
 
 def _elements(recording: RecordingFacts, segment: SegmentFacts, *, is_final: bool) -> NameElements:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from aircheck.recording.naming import NameTemplate
+from aircheck.recording.naming import NameTemplate, OnConflict
 from aircheck.recording.rotation import NEVER, RotationRule
 
 
@@ -13,6 +13,9 @@ from aircheck.recording.rotation import NEVER, RotationRule
 class RecordingPlan:
     """Settings of one recording. Folders are absolute.
 
+    `max_duration_ms` ends the recording after that much media. `reconnect_s` is how long it waits for a
+    publisher that was lost to come back under the same name; `splits_at_reconnect` begins a new file
+    then. `min_free_bytes` is the reserve of the disk: below it files are ended cleanly and none is begun.
     `queue_max_bytes` bounds the media that waits for a slow disk: beyond it the recording drops to the
     next key frame and writes the gap down. `settle_s` is how long a stream may take to show its second
     track.
@@ -24,6 +27,10 @@ class RecordingPlan:
     container: str = "mp4"
     rotation: RotationRule = NEVER
     has_rotation_index: bool = True
+    max_duration_ms: int | None = None
+    reconnect_s: float = 0.0
+    splits_at_reconnect: bool = False
+    on_conflict: OnConflict = OnConflict.FREE_NUMBER
     queue_max_bytes: int = 16 * 1024 * 1024
     reserve_bytes: int = 256 * 1024
     settle_s: float = 1.0

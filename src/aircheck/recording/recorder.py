@@ -13,12 +13,12 @@ import logging
 import secrets
 import uuid
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from aircheck.clock import Clock
-from aircheck.errors import AircheckError
+from aircheck.errors import AircheckError, ContainerError
 from aircheck.facts import (
     EndReason,
     Event,
@@ -34,7 +34,7 @@ from aircheck.hub.stream import Stream, describe_track
 from aircheck.media.track import Track
 from aircheck.recording import finalize
 from aircheck.recording.journal import Journal
-from aircheck.recording.names import candidate_names, preview_name
+from aircheck.recording.names import final_name, preview_name
 from aircheck.recording.plan import RecordingPlan
 from aircheck.recording.recording import Recording
 from aircheck.recording.segment import FinalizedFile, Segment
@@ -45,8 +45,27 @@ from aircheck.tasks import TaskGroup
 
 _log = logging.getLogger(__name__)
 
+BY_SETTINGS = "settings"
+"""Who asked for a recording that every stream gets."""
+
 ROW_TIMEOUT_S = 2.0
 TICK_S = 0.2
+
+
+@dataclass(slots=True)
+class Armed:
+    """A recording that was asked for before its stream exists. `app` None: of any application."""
+
+    id: str
+    name: str
+    app: str | None
+    plan: RecordingPlan
+    requested_by: str
+    keep_alive: bool = False
+
+
+class DiskReserveError(ContainerError):
+    """The disk is so full that no recording is begun."""
 
 
 class Recorder:
@@ -62,6 +81,7 @@ class Recorder:
         self._done: dict[str, asyncio.Future[RecordingFacts]] = {}
         self._rows: dict[str, asyncio.Task[None]] = {}
         self._closing: dict[str, list[asyncio.Task[None]]] = {}
+        self._armed: dict[str, Armed] = {}
         self._volumes: dict[int, Volume] = {}
         self._tasks = TaskGroup("recorder")
         self._ticker: asyncio.TimerHandle | None = None
@@ -91,13 +111,23 @@ class Recorder:
         self._ticker = asyncio.get_running_loop().call_later(TICK_S, self._tick)
 
     def record(self, stream: Stream, plan: RecordingPlan, *, requested_by: str) -> Recording:
-        """Begin to record a stream. Raises OSError when the growing folder cannot be used."""
+        """Begin to record a stream.
+
+        Raises OSError when the growing folder cannot be used, DiskReserveError when its disk is nearly full.
+        """
+        volume = self.volume_of(plan.growing_dir)
+        if volume.free_bytes < plan.min_free_bytes:
+            raise DiskReserveError(
+                f"{volume.free_bytes // 1_000_000} MB are free at {volume.directory}, and"
+                f" {plan.min_free_bytes // 1_000_000} MB are kept in reserve",
+                remedy="make room on that disk, or lower [record] min_free_bytes",
+            )
         facts = _new_facts(stream.facts, plan, requested_by, self._clock.wall_ns())
         recording = Recording(
             facts,
             stream,
             plan,
-            self.volume_of(plan.growing_dir),
+            volume,
             self._clock,
             open_segment=self._open_segment,
             close_segment=self._close_segment,
@@ -111,6 +141,37 @@ class Recorder:
         stream.subscribe(recording)
         _log.info("recording started stream=%s recording=%s by=%s", stream.name, facts.id, requested_by)
         return recording
+
+    def arm(self, name: str, plan: RecordingPlan, *, requested_by: str, app: str | None = None) -> Armed:
+        """Record a stream as soon as it comes, and each time it comes again if `keep_alive` stays set."""
+        armed = Armed(secrets.token_hex(8), name, app, plan, requested_by)
+        self._armed[armed.id] = armed
+        return armed
+
+    def disarm(self, armed: Armed) -> None:
+        """Forget a request; recordings that it has begun go on."""
+        self._armed.pop(armed.id, None)
+
+    def armed(self) -> tuple[Armed, ...]:
+        return tuple(self._armed.values())
+
+    def welcome(self, stream: Stream) -> bool:
+        """A stream was published: go on with what waits for it, begin what was asked for before it came.
+
+        Returns whether a recording goes on with it that was begun by the settings. Raises OSError.
+        """
+        is_continued = False
+        for recording in self:
+            if recording.is_waiting and _is_same_stream(recording, stream):
+                recording.rejoin(stream)
+                is_continued |= recording.facts.requested_by == BY_SETTINGS
+                _log.info("recording goes on stream=%s recording=%s", stream.name, recording.facts.id)
+        for armed in self.armed():
+            if armed.name == stream.name and armed.app in (None, stream.facts.app):
+                if not armed.keep_alive:
+                    self.disarm(armed)
+                self.record(stream, armed.plan, requested_by=armed.requested_by)
+        return is_continued
 
     async def stop_recording(self, recording: Recording, reason: EndReason) -> RecordingFacts:
         """End a recording and return when its files are final."""
@@ -211,18 +272,18 @@ class Recorder:
         await self._say(EventKind.SEGMENT_COMPLETED, recording, facts)
 
     async def _make_final(self, recording: Recording, segment: Segment, facts: SegmentFacts) -> SegmentFacts:
-        final: list[tuple[FinalizedFile, Path]] = []
-
-        def work() -> None:
+        def work() -> tuple[FinalizedFile, finalize.Placement]:
             assert segment.writer is not None
             segment.writer.set_note(encode_note(recording.current_facts(), facts))
             finalized = segment.writer.finalize(sync=True)
             known = replace(facts, duration_ms=finalized.duration_ms)
-            names = candidate_names(recording.current_facts(), known, recording.plan)
-            final.append((finalized, finalize.place(Path(facts.path), recording.plan.record_dir, names)))
+            plan = recording.plan
+            name = final_name(recording.current_facts(), known, plan)
+            return finalized, finalize.place(Path(facts.path), plan.record_dir, name, plan.on_conflict)
 
-        await recording.volume.finalize(work)
-        finalized, path = final[0]
+        finalized, placement = await recording.volume.finalize(work)
+        await self._tell_displaced(recording, placement)
+        path = placement.path
         return replace(
             facts,
             state=SegmentState.COMPLETE,
@@ -232,6 +293,14 @@ class Recorder:
             duration_ms=finalized.duration_ms,
             tracks=finalized.tracks,
         )
+
+    async def _tell_displaced(self, recording: Recording, placement: finalize.Placement) -> None:
+        """An older file of the name was replaced or renamed: its row says so before the new one does."""
+        if placement.is_replaced:
+            await self._journal.file_replaced(placement.path)
+        elif placement.displaced is not None:
+            name = placement.displaced.relative_to(recording.plan.record_dir).as_posix()
+            await self._journal.file_renamed(placement.path, placement.displaced, name)
 
     async def _drop_empty(self, recording: Recording, segment: Segment) -> None:
         """Nothing of this segment reached the disk: there is no file to keep."""
@@ -348,6 +417,10 @@ def _new_facts(stream: StreamFacts, plan: RecordingPlan, requested_by: str, now_
         state=RecordingState.RECORDING,
         start_ns=now_ns,
     )
+
+
+def _is_same_stream(recording: Recording, stream: Stream) -> bool:
+    return (recording.facts.app, recording.facts.stream_name) == (stream.facts.app, stream.name)
 
 
 def _event(kind: EventKind, recording: RecordingFacts, at_ns: int) -> Event:

@@ -12,6 +12,9 @@ Theory of operation
                 a gap.
     ended       Segments are finished and made final in the background (`finalize.py`); `done` resolves then.
 
+    paused      Media passes by; it goes on in the same file, and media time goes on where it ended.
+    waiting     The publisher was lost. One of the same name that comes back within `reconnect_s` goes on with
+                the recording; the hole is kept as a gap of reason `reconnect`.
 A timestamp in ms here is media time on the stream's own timeline.
 """
 
@@ -24,12 +27,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from aircheck.clock import Clock
+from aircheck.errors import StreamError
 from aircheck.facts import EndReason, GapFacts, GapReason, RecordingFacts, RecordingState, SegmentFacts
 from aircheck.hub.stream import Stream
 from aircheck.media.packet import Batch, Packet
 from aircheck.media.track import Kind, Track
 from aircheck.recording.plan import RecordingPlan
-from aircheck.recording.rotation import Cut, dts_ms, pts_ms
+from aircheck.recording.rejoin import SEAM_MS, Seam, find_start
+from aircheck.recording.rotation import Cut, dts_ms, next_boundary_ns, pts_ms
 from aircheck.recording.segment import Segment
 from aircheck.recording.volume import Volume
 
@@ -41,6 +46,9 @@ HELD_MAX_BYTES = 8 * 1024 * 1024
 CUT_TIMEOUT_NS = 5_000_000_000
 STEADY_MS = 10_000
 """A segment this long after trouble shows that the disk is well again."""
+
+_LOST = frozenset((EndReason.DISCONNECTED, EndReason.TIMED_OUT, EndReason.PROTOCOL_ERROR))
+"""Ends after which the same publisher may well come back."""
 
 OpenSegment = Callable[["Recording", int, tuple[Track, ...]], Segment]
 CloseSegment = Callable[["Recording", Segment, dict[int, int]], None]
@@ -115,16 +123,32 @@ class Recording:
         self._retry_s = RETRY_MIN_S
         self._blocked_until_s = 0.0
         self._last_ms = 0
+        self._last_arrival_ns = 0
+        self._ends_at_ms: int | None = None
+        self._boundary_ns: int | None = None
+        self._is_split_wanted = False
         self._is_ended = False
+        self._has_break = False
+        """After a break: the next packets at which media can go on are to be put on the timeline."""
+        self._seam: Seam | None = None
+        self._reconnect_timer: asyncio.TimerHandle | None = None
 
     # what the stream calls
 
     def deliver(self, batch: Batch) -> None:
-        if self._is_ended:
+        if self._is_ended or self.is_paused:
             return
+        if self._has_break or self._seam is not None:
+            batch = self._after_break(batch)
+            if not batch.packets:
+                return
         if self._held is not None:
             self._hold(batch)
             return
+        if self._ends_at_ms is not None and dts_ms(batch.packets[-1]) >= self._ends_at_ms:
+            self._deliver_last(batch)
+            return
+        self._last_arrival_ns = batch.arrival_ns
         segment = self._current
         if segment is None or self._gap is not None or self._is_over_queue(segment):
             self._deliver_through_gap(batch)
@@ -137,7 +161,10 @@ class Recording:
             segment.write(packets, batch.size_bytes, batch.arrival_ns)
 
     def ended(self, reason: EndReason) -> None:
-        self.stop(reason)
+        if reason in _LOST and self.plan.reconnect_s > 0 and not self._is_ended:
+            self._wait_for_publisher(reason)
+        else:
+            self.stop(reason)
 
     # what its owner calls
 
@@ -145,6 +172,9 @@ class Recording:
         """End the recording; its last segments are made final in the background. Idempotent."""
         if self._is_ended:
             return
+        if self._reconnect_timer is not None:
+            self._reconnect_timer.cancel()
+            self._gap = None  # nobody came back: the recording ends where its publisher was lost
         self._settle()
         self._is_ended = True
         self.stream.unsubscribe(self)
@@ -163,11 +193,49 @@ class Recording:
         )
         self._on_ended(self)
 
+    @property
+    def is_paused(self) -> bool:
+        return self.facts.state is RecordingState.PAUSED
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the publisher was lost and may come back."""
+        return self._reconnect_timer is not None
+
+    def pause(self) -> None:
+        """Let media pass by until `resume`. Without effect on a recording that is ending."""
+        if self.facts.state is RecordingState.RECORDING:
+            self._settle()
+            self._end_cut()
+            self.facts = replace(self.facts, state=RecordingState.PAUSED)
+
+    def resume(self) -> None:
+        """Go on in the same file, at the next key frame."""
+        if self.is_paused:
+            self.facts = replace(self.facts, state=RecordingState.RECORDING)
+            self._has_break = True
+
+    def split(self) -> None:
+        """Go on in a new file, at the next key frame."""
+        self._is_split_wanted = True
+
+    def rejoin(self, stream: Stream) -> None:
+        """Go on with a publisher that came back."""
+        if self._reconnect_timer is None:
+            raise StreamError(f"recording {self.facts.id} does not wait for a publisher")
+        self._reconnect_timer.cancel()
+        self._reconnect_timer = None
+        self._has_break = True
+        self.stream = stream
+        stream.subscribe(self)
+
     def tick(self, now_ns: int) -> None:
         """A few times a second: what waits for more media in a quiet stream goes to disk."""
         for segment in (self._old, self._current):
             if segment is not None:
                 segment.flush(now_ns)
+        if self._current is not None and self.volume.free_bytes < self.plan.min_free_bytes:
+            self._leave_disk()
         if self._old is not None and now_ns - self._old.last_packet_ns > CUT_TIMEOUT_NS:
             self._end_cut()
         if self._gap is None and self._current is not None and self._current.duration_ms > STEADY_MS:
@@ -254,9 +322,11 @@ class Recording:
     def _may_cut(self, batch: Batch) -> bool:
         segment = self._current
         assert segment is not None
-        if not batch.has_video_keyframe and self._primary_id is not None:
-            return False
         rule = self.plan.rotation
+        if not batch.has_video_keyframe and self._primary_id is not None and rule.waits_for_keyframe:
+            return False
+        if self._is_split_wanted or self._is_past_boundary(batch.arrival_ns):
+            return True
         if not rule.is_rotating:
             return False
         return rule.is_due(dts_ms(batch.packets[-1]) - segment.start_ms, segment.accepted_bytes)
@@ -303,12 +373,19 @@ class Recording:
         segment = self._current
         if segment is None or not segment.accepted_packets:
             return False
-        primary_id = self._primary_id
-        if primary_id is not None and not (packet.track.id == primary_id and packet.is_keyframe):
+        primary_id, rule = self._primary_id, self.plan.rotation
+        if primary_id is not None and packet.track.id != primary_id:
             return False
-        rule = self.plan.rotation
+        waits = primary_id is not None and rule.waits_for_keyframe
+        if waits and not packet.is_keyframe:
+            return False
+        if self._is_split_wanted or self._is_past_boundary(self._runs_arrival_ns):
+            return True
         duration_ms = pts_ms(packet) - segment.start_ms
-        return rule.is_due(duration_ms, segment.accepted_bytes, at_key_frames=primary_id is not None)
+        return rule.is_due(duration_ms, segment.accepted_bytes, at_key_frames=waits)
+
+    def _is_past_boundary(self, arrival_ns: int) -> bool:
+        return self._boundary_ns is not None and arrival_ns >= self._boundary_ns
 
     def _know(self, track: Track) -> None:
         self._tracks[track.id] = track
@@ -337,6 +414,11 @@ class Recording:
         segment = self._open_segment(self, self._next_index, tuple(self._tracks.values()))
         self._next_index += 1
         segment.start_ms = segment.end_ms = self._last_ms
+        self._boundary_ns = next_boundary_ns(
+            self.plan.rotation, max(segment.facts.start_ns, self._runs_arrival_ns)
+        )
+        if self._ends_at_ms is None and self.plan.max_duration_ms is not None:
+            self._ends_at_ms = segment.start_ms + self.plan.max_duration_ms
         self.segments.append(segment)
         self._current = segment
         return segment
@@ -347,7 +429,8 @@ class Recording:
         self._old = old
         self._last_ms = at_ms
         self._begin_segment()
-        self._cut = Cut(at_ms, primary_id, set(old.tracks))
+        self._is_split_wanted = False
+        self._cut = Cut(at_ms, primary_id, set(old.tracks), self.plan.rotation.waits_for_keyframe)
 
     def _segment_in_cut(self, packet: Packet) -> Segment | None:
         cut, old = self._cut, self._old
@@ -376,6 +459,54 @@ class Recording:
         current, self._current = self._current, None
         if current is not None:
             self._close(current, {})
+
+    # breaks
+
+    def _wait_for_publisher(self, reason: EndReason) -> None:
+        self._settle()
+        self._end_cut()
+        if self._current is not None:
+            self._begin_gap(GapReason.RECONNECT, self._last_ms, None)
+            if self.plan.splits_at_reconnect:
+                self._close_all()
+        loop = asyncio.get_running_loop()
+        self._reconnect_timer = loop.call_later(self.plan.reconnect_s, self.stop, reason)
+
+    def _after_break(self, batch: Batch) -> Batch:
+        """The batch on the recording's own timeline; empty until media can go on."""
+        if self._has_break:
+            start = find_start(batch, has_video=self._primary_id is not None)
+            if start is None:
+                return replace(batch, packets=[])
+            batch = replace(batch, packets=batch.packets[start:], tracks_changed=True)
+            self._seam = Seam(self._target_ms(batch) - dts_ms(batch.packets[0]), self._tracks.values())
+            self._has_break = False
+        assert self._seam is not None
+        return self._seam.restamp(batch)
+
+    def _target_ms(self, batch: Batch) -> int:
+        """Where media goes on: right behind the last packet, or later by what a lost publisher missed."""
+        if self._gap is None or self._gap.reason is not GapReason.RECONNECT:
+            return self._last_ms + SEAM_MS
+        missed_ms = (batch.arrival_ns - self._last_arrival_ns) // 1_000_000
+        return self._last_ms + max(SEAM_MS, missed_ms)
+
+    def _deliver_last(self, batch: Batch) -> None:
+        """Take what lies before the maximum duration, and end."""
+        limit_ms = self._ends_at_ms
+        assert limit_ms is not None
+        kept = [packet for packet in batch.packets if dts_ms(packet) < limit_ms]
+        if kept and self._current is not None and self._gap is None:
+            self._sort(replace(batch, packets=kept))
+        self.stop(EndReason.MAX_DURATION)
+
+    def _leave_disk(self) -> None:
+        """The disk's reserve is reached: end the file cleanly while there is room to."""
+        _log.error("disk reserve reached stream=%s recording=%s", self.stream.name, self.facts.id)
+        self.facts = replace(self.facts, error="the disk is nearly full: its reserve is not touched")
+        self._begin_gap(GapReason.DISK_FULL, self._last_ms, None)
+        self._blocked_until_s = self._clock.monotonic_s() + self._retry_s
+        self._close_all()
 
     # gaps
 

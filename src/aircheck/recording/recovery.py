@@ -28,7 +28,7 @@ from aircheck.facts import (
 )
 from aircheck.recording import finalize
 from aircheck.recording.journal import Journal
-from aircheck.recording.names import candidate_names
+from aircheck.recording.names import final_name
 from aircheck.recording.naming import NameTemplate
 from aircheck.recording.plan import RecordingPlan
 from aircheck.segment_note import NoteError, decode_note
@@ -142,8 +142,9 @@ def _make_whole(
     report.recovered += 1
     report.cut_bytes += recovery.bytes_cut
     known = _with_file_facts(segment, recovery.facts)
-    names = candidate_names(recording, known, _plan_of(recording, plan))
-    path = finalize.place(growing, plan.record_dir, names)
+    path = finalize.place(
+        growing, plan.record_dir, final_name(recording, known, _plan_of(recording, plan))
+    ).path
     return replace(
         known,
         state=SegmentState.COMPLETE,

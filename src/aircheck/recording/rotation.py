@@ -22,10 +22,18 @@ TOLERANCE_MS = 50
 
 @dataclass(frozen=True, slots=True)
 class RotationRule:
-    """When a segment is long enough. `None` means never."""
+    """When a segment is long enough. `None` means never.
+
+    `is_aligned`: a segment ends when the wall clock passes a multiple of `duration_ms` (each full hour),
+    counted from midnight at `utc_offset_ms`. `waits_for_keyframe`: off, a segment may begin with pictures
+    that nobody can decode until the next key frame.
+    """
 
     duration_ms: int | None = None
     size_bytes: int | None = None
+    is_aligned: bool = False
+    utc_offset_ms: int = 0
+    waits_for_keyframe: bool = True
 
     @property
     def is_rotating(self) -> bool:
@@ -34,12 +42,22 @@ class RotationRule:
     def is_due(self, duration_ms: int, size_bytes: int, *, at_key_frames: bool = True) -> bool:
         """`at_key_frames`: the next chance comes a group of pictures later, so a little early is on time."""
         slack_ms = TOLERANCE_MS if at_key_frames else 0
+        if self.is_aligned:
+            return False
         if self.duration_ms is not None and duration_ms + slack_ms >= self.duration_ms:
             return True
         return self.size_bytes is not None and size_bytes >= self.size_bytes
 
 
 NEVER = RotationRule()
+
+
+def next_boundary_ns(rule: RotationRule, after_ns: int) -> int | None:
+    """The wall-clock time at which an aligned segment that began at `after_ns` ends."""
+    if not rule.is_aligned or rule.duration_ms is None:
+        return None
+    step_ns, offset_ns = rule.duration_ms * 1_000_000, rule.utc_offset_ms * 1_000_000
+    return ((after_ns + offset_ns) // step_ns + 1) * step_ns - offset_ns
 
 
 @dataclass(slots=True)
@@ -50,13 +68,14 @@ class Cut:
     primary_id: int | None
     waiting: set[int]
     """Tracks that still go to the old segment."""
+    waits_for_keyframe: bool = True
     ends: dict[int, int] = field(default_factory=dict)
     """Per moved track the dts at which the old segment's last sample ends, in the track's old timescale."""
 
     def moves(self, packet: Packet) -> bool:
         """Whether this packet is its track's first in the new segment."""
         if packet.track.id == self.primary_id:
-            return packet.is_keyframe
+            return packet.is_keyframe or not self.waits_for_keyframe
         return pts_ms(packet) >= self.at_ms
 
     def take(self, packet: Packet, old: Track | None) -> None:

@@ -27,8 +27,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 _log = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -133,9 +135,9 @@ class Volume:
         self._collected.append(job)
         self._submitted_bytes += job.size_bytes
 
-    async def finalize(self, work: Callable[[], None]) -> None:
+    async def finalize(self, work: Callable[[], _Result]) -> _Result:
         """Run slow work on a file that no job writes any more, beside the writer thread."""
-        await asyncio.get_running_loop().run_in_executor(self._finalizers, work)
+        return await asyncio.get_running_loop().run_in_executor(self._finalizers, work)
 
     def note_error(self, error: Exception) -> None:
         """Remember trouble for those who ask after this disk."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 from aircheck.catalog import Catalog
@@ -43,6 +44,19 @@ class CatalogJournal:
 
     async def put_segment(self, facts: SegmentFacts) -> None:
         await self._try(self._catalog.put_segment(facts), "segment", facts.id)
+
+    async def file_replaced(self, path: Path) -> None:
+        for facts in await self._rows_of(path):
+            gone = replace(facts, state=SegmentState.FAILED, path="", error="replaced by a newer recording")
+            await self.put_segment(gone)
+
+    async def file_renamed(self, path: Path, new_path: Path, file_name: str) -> None:
+        for facts in await self._rows_of(path):
+            await self.put_segment(replace(facts, path=str(new_path), file_name=file_name))
+
+    async def _rows_of(self, path: Path) -> tuple[SegmentFacts, ...]:
+        found = await self._try(self._catalog.segments_at([str(path)]), "segment", str(path))
+        return tuple((found or {}).values())
 
     async def add_event(self, event: Event) -> None:
         kept = await self._try(self._catalog.add_event(event), "event", event.kind)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 
+from aircheck.errors import AircheckError
 from aircheck.facts import Event, EventKind
 from aircheck.hub.registry import Registry
 from aircheck.hub.stream import Stream
 from aircheck.recording.plan import RecordingPlan
-from aircheck.recording.recorder import Recorder
+from aircheck.recording.recorder import BY_SETTINGS, Recorder
 from aircheck.service.journal import CatalogJournal
 from aircheck.tasks import TaskGroup
 
@@ -31,11 +32,11 @@ class PublicationService:
     def _published(self, stream: Stream) -> None:
         facts = stream.facts
         self.tasks.spawn(self._keep(stream, EventKind.STREAM_PUBLISHED, facts.published_ns), "published")
-        if self._plan is None:
-            return
         try:
-            self._recorder.record(stream, self._plan, requested_by="settings")
-        except OSError as error:
+            is_continued = self._recorder.welcome(stream)
+            if self._plan is not None and not is_continued:
+                self._recorder.record(stream, self._plan, requested_by=BY_SETTINGS)
+        except (OSError, AircheckError) as error:
             self.failed_starts += 1
             _log.error("cannot record stream=%s session=%s error=%s", stream.name, facts.session_id, error)
 

@@ -1,0 +1,60 @@
+"""Going on after a break: one timeline over pauses, and over publishers that come back.
+
+A publisher that returns begins its timestamps anew and numbers its tracks anew. A recording that goes on puts
+both back in place: media time goes on where it ended (a pause) or as much later as the break took (a
+reconnect), and a track that is the same but for its number is the old one, so that the file can go on too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from aircheck.media.packet import Batch, Packet
+from aircheck.media.track import Track
+
+SEAM_MS = 20
+"""Between the last packet before a pause and the first after it."""
+
+
+class Seam:
+    """How packets after a break are put on the recording's timeline.
+
+    `known` are the recording's tracks. Tracks are told apart by identity: a batch holds the same objects.
+    """
+
+    def __init__(self, shift_ms: int, known: Iterable[Track]) -> None:
+        self.shift_ms = shift_ms
+        self._known = {track.id: track for track in known}
+        self._continued: dict[int, tuple[Track, Track]] = {}
+
+    def restamp(self, batch: Batch) -> Batch:
+        return replace(batch, packets=[self._moved(packet) for packet in batch.packets])
+
+    def _moved(self, packet: Packet) -> Packet:
+        track = self._continue(packet.track)
+        ticks = self.shift_ms * track.timescale // 1000
+        return Packet(track, packet.pts + ticks, packet.dts + ticks, packet.is_keyframe, packet.data)
+
+    def _continue(self, track: Track) -> Track:
+        pair = self._continued.get(id(track))
+        if pair is None:
+            pair = self._continued[id(track)] = (track, self._match(track))
+        return pair[1]
+
+    def _match(self, track: Track) -> Track:
+        """The old track that goes on in this one, else this one under a number that is its kind's or free."""
+        for old in self._known.values():
+            if replace(track, id=old.id) == old:
+                return old
+        same_kind = (old.id for old in self._known.values() if old.kind is track.kind)
+        track_id = next(same_kind, max(self._known, default=0) + 1)
+        return replace(track, id=track_id)
+
+
+def find_start(batch: Batch, *, has_video: bool) -> int | None:
+    """Where media can go on after a break: at a key frame, or anywhere in a stream without video."""
+    for i, packet in enumerate(batch.packets):
+        if not has_video or (packet.track.is_video and packet.is_keyframe):
+            return i
+    return None

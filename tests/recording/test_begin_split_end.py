@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from helpers.packets import AUDIO, VIDEO, av_batches, new_stream, stream_facts
+from helpers.recorder_rig import Rig, feed, make_plan, payloads, sent
+
+from aircheck.facts import EndReason, GapReason, RecordingState
+from aircheck.hub.stream import Stream
+from aircheck.recording.naming import OnConflict
+from aircheck.recording.recorder import DiskReserveError
+from aircheck.recording.rotation import RotationRule, next_boundary_ns
+
+SECOND_NS = 1_000_000_000
+HOUR_MS = 3_600_000
+
+
+async def test_a_split_goes_on_in_a_new_file_at_the_next_key_frame(tmp_path: Path) -> None:
+    batches = list(av_batches(4000, gop_ms=1000))
+    async with Rig(tmp_path) as rig:
+        stream = new_stream("cam")
+        recording = rig.recorder.record(stream, make_plan(tmp_path), requested_by="test")
+        await feed(stream, batches[:6])
+        recording.split()
+        await feed(stream, batches[6:])
+        _, segments = await rig.finish(recording)
+    first, second = (payloads(segment.path) for segment in segments)
+    assert len(first["video"]) == 50
+    whole = sent(batches)
+    assert first["video"] + second["video"] == whole["video"]
+    assert first["audio"] + second["audio"] == whole["audio"]
+
+
+async def test_a_maximum_duration_ends_the_recording_to_the_frame(tmp_path: Path) -> None:
+    batches = list(av_batches(4000))
+    plan = make_plan(tmp_path, max_duration_ms=1500)
+    async with Rig(tmp_path) as rig:
+        stream = new_stream("cam")
+        recording = rig.recorder.record(stream, plan, requested_by="test")
+        await feed(stream, batches)
+        assert stream.subscribers == ()
+        facts, segments = await rig.finish(recording)
+    assert facts.end_reason is EndReason.MAX_DURATION
+    assert len(payloads(segments[0].path)["video"]) == 38  # 0, 40, … 1480
+
+
+async def test_a_pause_leaves_no_hole_in_the_files_time(tmp_path: Path) -> None:
+    batches = list(av_batches(6000, gop_ms=1000))
+    async with Rig(tmp_path) as rig:
+        stream = new_stream("cam")
+        recording = rig.recorder.record(stream, make_plan(tmp_path), requested_by="test")
+        await feed(stream, batches[:10])
+        recording.pause()
+        assert recording.current_facts().state is RecordingState.PAUSED
+        await feed(stream, batches[10:17])
+        recording.resume()
+        await feed(stream, batches[17:])
+        facts, segments = await rig.finish(recording)
+    kept = payloads(segments[0].path)["video"]
+    whole = sent(batches)["video"]
+    assert kept == whole[:50] + whole[100:]
+    assert len(segments) == 1
+    assert 3980 <= segments[0].duration_ms <= 4080
+    assert facts.gaps == 0
+
+
+async def test_an_aligned_rotation_cuts_when_the_wall_clock_passes_the_boundary(tmp_path: Path) -> None:
+    rule = RotationRule(duration_ms=2000, is_aligned=True)
+    batches = list(av_batches(6000, gop_ms=200))
+    async with Rig(tmp_path) as rig:
+        stream = new_stream("cam")
+        start_ns = rig.clock.wall_ns()
+        boundary_ns = next_boundary_ns(rule, start_ns)
+        assert boundary_ns is not None
+        recording = rig.recorder.record(stream, make_plan(tmp_path, rotation=rule), requested_by="test")
+        for one in batches:
+            one.arrival_ns = boundary_ns - SECOND_NS
+            stream.publish(one)
+            if one is batches[9]:
+                break
+        for one in batches[10:]:
+            one.arrival_ns = boundary_ns + SECOND_NS // 10
+            stream.publish(one)
+            if one is batches[19]:
+                break
+        _, segments = await rig.finish(recording)
+    assert [len(payloads(s.path)["video"]) for s in segments] == [50, 50]
+
+
+def test_boundaries_count_from_midnight_of_the_zone() -> None:
+    day = RotationRule(duration_ms=24 * HOUR_MS, is_aligned=True, utc_offset_ms=2 * HOUR_MS)
+    noon_ns = 12 * 3600 * SECOND_NS
+    assert next_boundary_ns(day, noon_ns) == 22 * 3600 * SECOND_NS
+    hour = RotationRule(duration_ms=HOUR_MS, is_aligned=True)
+    assert next_boundary_ns(hour, noon_ns) == 13 * 3600 * SECOND_NS
+    assert next_boundary_ns(RotationRule(duration_ms=HOUR_MS), noon_ns) is None
+
+
+async def test_a_rotation_that_does_not_wait_cuts_between_key_frames(tmp_path: Path) -> None:
+    batches = list(av_batches(4000, gop_ms=4000))
+    plan = make_plan(tmp_path, rotation=RotationRule(duration_ms=1000, waits_for_keyframe=False))
+    async with Rig(tmp_path) as rig:
+        _, segments = await rig.record(new_stream("cam"), batches, plan)
+    assert len(segments) == 4
+    video = [frame for s in segments for frame in payloads(s.path)["video"]]
+    assert video == sent(batches)["video"]
+
+
+async def test_a_publisher_that_comes_back_goes_on_in_the_same_file(tmp_path: Path) -> None:
+    first, second = list(av_batches(2000)), list(av_batches(2000))
+    # The encoder numbers its tracks the other way round this time.
+    video, audio = replace(VIDEO, id=2), replace(AUDIO, id=1)
+    for one in second:
+        for packet in one.packets:
+            packet.track = video if packet.track.is_video else audio
+    plan = make_plan(tmp_path, reconnect_s=5.0)
+    async with Rig(tmp_path) as rig:
+        stream = new_stream("cam")
+        recording = rig.recorder.record(stream, plan, requested_by="settings")
+        await feed(stream, first)
+        stream.end(EndReason.DISCONNECTED, 1)
+        assert recording.is_waiting
+        again = Stream(stream_facts("cam", stream_id="session-2"))
+        assert rig.recorder.welcome(again)
+        for one in second:
+            one.arrival_ns += 5 * SECOND_NS
+        await feed(again, second)
+        again.end(EndReason.UNPUBLISHED, 2)
+        facts, segments = await rig.finish(recording)
+    assert len(segments) == 1
+    assert payloads(segments[0].path) == sent(first + second)
+    (gap,) = recording.gaps
+    assert gap.reason is GapReason.RECONNECT
+    assert 2900 <= gap.duration_ms <= 3300
+    assert 6900 <= segments[0].duration_ms <= 7300
+    assert facts.end_reason is EndReason.UNPUBLISHED
+
+
+async def test_a_publisher_that_comes_back_may_get_a_new_file(tmp_path: Path) -> None:
+    first, second = list(av_batches(2000)), list(av_batches(2000))
+    plan = make_plan(tmp_path, reconnect_s=5.0, splits_at_reconnect=True)
+    async with Rig(tmp_path) as rig:
+        stream = new_stream("cam")
+        recording = rig.recorder.record(stream, plan, requested_by="test")
+        await feed(stream, first)
+        stream.end(EndReason.DISCONNECTED, 1)
+        again = Stream(stream_facts("cam", stream_id="session-2"))
+        rig.recorder.welcome(again)
+        await feed(again, second)
+        _, segments = await rig.finish(recording)
+    assert [payloads(s.path) for s in segments] == [sent(first), sent(second)]
+
+
+async def test_a_publisher_that_stays_away_ends_the_recording(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path, reconnect_s=0.05)
+    async with Rig(tmp_path) as rig:
+        stream = new_stream("cam")
+        recording = rig.recorder.record(stream, plan, requested_by="test")
+        await feed(stream, av_batches(1000))
+        stream.end(EndReason.DISCONNECTED, 1)
+        async with asyncio.timeout(5):
+            while list(rig.recorder):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    assert recording.gaps == []
+    assert recording.facts.end_reason is EndReason.DISCONNECTED
+    assert recording.facts.state is RecordingState.COMPLETE
+
+
+async def test_an_unpublish_does_not_wait_for_a_reconnect(tmp_path: Path) -> None:
+    async with Rig(tmp_path) as rig:
+        stream = new_stream("cam")
+        recording = rig.recorder.record(stream, make_plan(tmp_path, reconnect_s=60.0), requested_by="test")
+        await feed(stream, av_batches(1000))
+        stream.end(EndReason.UNPUBLISHED, 1)
+        facts, _ = await rig.finish(recording)
+    assert facts.end_reason is EndReason.UNPUBLISHED
+
+
+async def test_an_armed_recording_begins_when_its_stream_comes(tmp_path: Path) -> None:
+    async with Rig(tmp_path) as rig:
+        armed = rig.recorder.arm("cam", make_plan(tmp_path), requested_by="ems")
+        armed.keep_alive = True
+        for number in (1, 2):
+            stream = Stream(stream_facts("cam", stream_id=f"session-{number}"))
+            assert not rig.recorder.welcome(stream)
+            rig.recorder.welcome(new_stream("other"))
+            await feed(stream, av_batches(600))
+            (recording,) = rig.recorder
+            stream.end(EndReason.UNPUBLISHED, 1)
+            await rig.finish(recording)
+    assert (tmp_path / "cam.mp4").exists()
+    assert (tmp_path / "cam_0001.mp4").exists()
+
+
+@pytest.mark.parametrize("policy", [OnConflict.OVERWRITE, OnConflict.VERSION])
+async def test_a_taken_name_is_replaced_or_versioned_when_asked(tmp_path: Path, policy: OnConflict) -> None:
+    plan = make_plan(tmp_path, on_conflict=policy)
+    async with Rig(tmp_path) as rig:
+        for _ in range(3):
+            await rig.record(new_stream("cam"), av_batches(600), plan)
+    names = sorted(path.name for path in tmp_path.glob("*.mp4"))
+    told = [row for row in rig.journal.history if row[0] in ("replaced", "renamed")]
+    if policy is OnConflict.OVERWRITE:
+        assert names == ["cam.mp4"]
+        assert told == [("replaced", "cam.mp4")] * 2
+    else:
+        assert names == ["cam.mp4", "cam_0.mp4", "cam_1.mp4"]
+        assert told == [("renamed", "cam_0.mp4"), ("renamed", "cam_1.mp4")]
+
+
+async def test_a_new_recording_is_refused_below_the_disks_reserve(tmp_path: Path) -> None:
+    async with Rig(tmp_path) as rig:
+        with pytest.raises(DiskReserveError, match="kept in reserve"):
+            rig.recorder.record(
+                new_stream(), make_plan(tmp_path, min_free_bytes=1 << 60), requested_by="test"
+            )
