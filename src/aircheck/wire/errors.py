@@ -34,6 +34,13 @@ class WireError(AircheckError):
         self.offset = offset
         self.dump = data[:_DUMP_BYTES].hex(" ")
 
+    def locate(self, *, session: str, offset: int, data: bytes = b"") -> None:
+        """Add what was not known where the fault was found."""
+        self.session = self.session or session
+        if self.offset is None:
+            self.offset = offset
+            self.dump = data[:_DUMP_BYTES].hex(" ")
+
     def __str__(self) -> str:
         places = []
         if self.session:

@@ -288,8 +288,11 @@ def test_commands_and_media_before_connect_are_the_peers_fault() -> None:
         lambda client: client.message(9, b"v", stream_id=1),
     ):
         client = RawClient().shake_hands()
-        with pytest.raises(RemoteProtocolError, match="in state 'ready'"):
+        with pytest.raises(RemoteProtocolError, match="in state 'ready'") as caught:
             send(client)
+        assert caught.value.session == "raw"
+        assert caught.value.offset is not None
+        assert caught.value.offset >= 1 + 2 * 1536
 
 
 def test_a_second_connect_is_the_peers_fault() -> None:
@@ -400,6 +403,9 @@ def test_pings_are_answered_and_measured() -> None:
     pair.server.receive(b"".join(pair.client.data_to_send()), 100.5)
     assert pair.server.round_trip_s == pytest.approx(0.5)
     assert pair.server.last_received_s == 100.5
+    unasked = RawClient(pair.server)
+    unasked.message(4, b"\0\x07\0\0\0\x01", csid=40)
+    assert pair.server.round_trip_s == pytest.approx(0.5)
 
 
 def test_a_window_is_acknowledged_with_all_bytes_received() -> None:

@@ -78,6 +78,7 @@ class Connection:
         self._ack_window = WINDOW_ACK_SIZE
         self._acknowledged = 0
         self._now = 0.0
+        self._ping_stamp: int | None = None
 
     # The contract with whoever does the I/O
 
@@ -96,7 +97,7 @@ class Connection:
         try:
             self._receive(data)
         except RemoteProtocolError as error:
-            error.session = self.session
+            error.locate(session=self.session, offset=self.bytes_received)
             self.state = ConnectionState.ENDED
             raise
         self._acknowledge()
@@ -114,10 +115,9 @@ class Connection:
     def send_ping(self, now: float) -> None:
         """Ask the peer for a sign of life; `round_trip_s` is set when it comes."""
         if self._is_open():
-            stamp = int(now * 1000) & 0xFFFFFFFF
-            self._send_control(
-                MessageType.USER_CONTROL, messages.user_control(UserControl.PING_REQUEST, stamp)
-            )
+            self._ping_stamp = int(now * 1000) & 0xFFFFFFFF
+            payload = messages.user_control(UserControl.PING_REQUEST, self._ping_stamp)
+            self._send_control(MessageType.USER_CONTROL, payload)
 
     def send_media(self, stream_id: int, type_id: int, timestamp_ms: int, payload: Buffer) -> None:
         """One message of audio (8), video (9) or data (18) to the peer. The payload must not change until it
@@ -215,9 +215,17 @@ class Connection:
             if isinstance(item, MediaRun):
                 self._step(ConnectionInput.MEDIA, item.stream_id, item.messages)
             else:
-                self._receive_message(item)
+                self._receive_located(item)
         if fault is not None:
             raise fault
+
+    def _receive_located(self, message: Message) -> None:
+        try:
+            self._receive_message(message)
+        except RemoteProtocolError as error:
+            data = bytes(message.payload[:32])
+            error.locate(session=self.session, offset=message.offset, data=data)
+            raise
 
     def _receive_message(self, message: Message) -> None:
         match message.type_id:
@@ -261,11 +269,7 @@ class Connection:
 
     def _number_in(self, message: Message) -> int:
         if len(message.payload) < 4:
-            raise RemoteProtocolError(
-                f"a control message of type {message.type_id} that is cut short",
-                offset=message.offset,
-                data=bytes(message.payload),
-            )
+            raise RemoteProtocolError(f"a control message of type {message.type_id} that is cut short")
         return int.from_bytes(message.payload[:4], "big")
 
     def _receive_user_control(self, message: Message) -> None:
@@ -273,7 +277,7 @@ class Connection:
             case UserControl.PING_REQUEST, (stamp, *_):
                 payload = messages.user_control(UserControl.PING_RESPONSE, stamp)
                 self._send_control(MessageType.USER_CONTROL, payload)
-            case UserControl.PING_RESPONSE, (stamp, *_):
+            case UserControl.PING_RESPONSE, (stamp, *_) if stamp == self._ping_stamp:
                 elapsed_ms = (int(self._now * 1000) - stamp) & 0xFFFFFFFF
                 self.round_trip_s = elapsed_ms / 1000
             case UserControl.SET_BUFFER_LENGTH, (stream_id, buffer_ms, *_):

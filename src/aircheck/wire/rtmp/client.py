@@ -235,7 +235,7 @@ class ClientConnection(Connection):
             self._events.append(ev.StatusReceived(command.stream_id, level, code, description, information))
 
     def _stream_of(self, stream_id: int) -> MessageStream | None:
-        """Some servers use message stream 0 for a status, FFmpeg for media too; one stream leaves no doubt."""
+        """Some servers use message stream 0 for a status, FFmpeg for media: one stream leaves no doubt."""
         if stream_id == 0 and len(self._streams) == 1:
             return next(iter(self._streams.values()))
         return self._streams.get(stream_id)
