@@ -88,7 +88,7 @@ class RtmpViewer:
         if self._origin_ms is None:
             self._origin_ms = min(p.dts * 1000 // p.track.timescale for p in packets)
         if self._muxer is None:
-            self._muxer = FlvMuxer(self._stream.tracks)
+            self._muxer = FlvMuxer(self._stream.tracks, origin_ms=self._origin_ms)
             self._sink.send_messages(self._stream_id, self._muxer.header_messages())
         self._sink.send_messages(self._stream_id, self._muxer.to_messages(packets))
 
