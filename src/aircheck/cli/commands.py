@@ -60,12 +60,16 @@ def serve(config: Config = None, host: Host = None) -> None:
 
 
 @app.command()
-def demo(config: Config = None, host: Host = None) -> None:
-    """Run the server with a stream of its own making, to watch a recording grow."""
-    settings = _settings(config, host)
+def demo(
+    config: Config = None,
+    seconds: Annotated[int, typer.Option(min=2, max=600, help="Length of the test pattern.")] = 10,
+) -> None:
+    """Publish a test pattern, record it, and judge the file: is all that was sent in it?"""
+    settings = _settings(config)
+    from aircheck.containers.test_pattern import Pattern
     from aircheck.demo import run_demo
 
-    raise typer.Exit(run_demo(settings))
+    raise typer.Exit(run_demo(settings, pattern=Pattern(duration_s=seconds)))
 
 
 @app.command("ls")
