@@ -22,7 +22,7 @@ HOUR_MS = 60 * MINUTE_MS
 EXTENDED_MS = 0xFFFFFF
 WRAP_MS = 1 << 32
 
-SMALL = ClipSpec("small", seconds=17, size="160x90", frames_per_second=5, sample_rate=8000)
+SMALL = ClipSpec("small", seconds=17, size="96x54", frames_per_second=5, sample_rate=8000)
 SMALL_SECONDS, SMALL_AUDIO_FRAMES = 16, 125
 """Sixteen seconds hold 125 AAC frames of 8 kHz exactly."""
 

@@ -15,8 +15,8 @@ import av
 
 from aircheck.errors import ContainerError
 
-FLASH_LUMA = 150
-"""Mean luma above which a picture is a flash; colour bars stay below 120."""
+FLASH_LUMA = 200
+"""A picture is a flash when more than half of it is brighter; white is 235, the lightest bar 180."""
 
 BEEP_LEVEL = 0.08
 """Sample values (full scale is 1) above which there is sound."""
@@ -129,8 +129,8 @@ class _Onsets:
 
     def video(self, frame: Any) -> None:
         luma = frame.planes[0]
-        samples = bytes(luma)[: luma.line_size * frame.height : _LUMA_STEP]
-        is_flash = sum(samples) > FLASH_LUMA * len(samples)
+        samples = sorted(bytes(luma)[: luma.line_size * frame.height : _LUMA_STEP])
+        is_flash = samples[len(samples) // 2] > FLASH_LUMA
         if is_flash and not self._was_flash:
             self._found.append(float(frame.pts * frame.time_base))
         self._was_flash = is_flash
