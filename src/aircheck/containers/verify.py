@@ -22,8 +22,8 @@ BEEP_LEVEL = 0.08
 """Sample values (full scale is 1) above which there is sound."""
 
 _MIN_SILENCE_S = Fraction(1, 20)
-_LUMA_STEP = 61
-"""Every so many-th luma sample is looked at; a prime, so that columns do not repeat."""
+_LUMA_STEP = 8
+"""Every so many-th luma sample of every so many-th line is looked at."""
 
 
 @dataclass(slots=True)
@@ -128,8 +128,7 @@ class _Onsets:
         self._last_sound_s: Fraction | None = None
 
     def video(self, frame: Any) -> None:
-        luma = frame.planes[0]
-        samples = sorted(bytes(luma)[: luma.line_size * frame.height : _LUMA_STEP])
+        samples = sorted(_some_luma(frame))
         is_flash = samples[len(samples) // 2] > FLASH_LUMA
         if is_flash and not self._was_flash:
             self._found.append(float(frame.pts * frame.time_base))
@@ -152,3 +151,11 @@ class _Onsets:
         if self._last_sound_s is None or at_s - self._last_sound_s > _MIN_SILENCE_S:
             self._found.append(float(at_s))
         self._last_sound_s = at_s
+
+
+def _some_luma(frame: Any) -> bytes:
+    """Samples spread over the picture; lines may be padded behind its width."""
+    luma = frame.planes[0]
+    data, stride = memoryview(luma).cast("B"), luma.line_size
+    lines = (data[y * stride : y * stride + frame.width] for y in range(0, frame.height, _LUMA_STEP))
+    return b"".join(bytes(line[::_LUMA_STEP]) for line in lines)
