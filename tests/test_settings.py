@@ -13,6 +13,7 @@ from aircheck.recording.rotation import RotationRule
 from aircheck.settings import Listen, Settings, SettingsError, format_rotation, load_settings, parse_rotation
 from aircheck.settings.load import environment_variable, line_of, sections
 from aircheck.settings.reference import reference_page, unit_of
+from aircheck.settings.values import format_utc_offset, parse_utc_offset
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference" / "settings.md"
 SOURCES = Path(__file__).parents[1] / "src" / "aircheck"
@@ -130,6 +131,10 @@ def test_a_host_moves_every_listener_that_is_on_and_keeps_the_ports() -> None:
         ("[record]\nname = '{a}'", 2, 'unknown element "{a}"', "name is"),
         ("[record]\nformat = 'avi'", 2, "'mp4'", '"mp4" when it is left out'),
         ("[log]\nlevel = 'loud'", 2, "'debug', 'info', 'warning' or 'error'", '"info" when it is left out'),
+        ("[record]\nrotation_aligned = true", 1, "needs a rotation by time", ""),
+        ("[record]\nrotation = '9M'\nrotation_aligned = true", 1, "needs a rotation by time", ""),
+        ("[record]\nrotation_utc_offset = '2'", 2, "is no offset to UTC", '"+00:00" when it is left out'),
+        ("[record]\non_conflict = 'append'", 2, "'free_number', 'overwrite' or 'version'", "left out"),
         ("rtmp = 5", 1, "rtmp is a table", "Write [rtmp]"),
         ("[rtmps]\nlisten = ':443'", 1, "set both cert and key", ""),
         ("[rtmp]\n\nlisten = :1", 3, "is not TOML", "quotation marks"),
@@ -208,6 +213,11 @@ def test_an_address_reads_what_it_writes(text: str) -> None:
 def test_a_rotation_reads_what_it_writes(text: str, rule: RotationRule) -> None:
     assert parse_rotation(text) == rule
     assert format_rotation(rule) == text
+
+
+@pytest.mark.parametrize("text", ["+00:00", "+05:45", "-03:30"])
+def test_an_offset_to_utc_reads_what_it_writes(text: str) -> None:
+    assert format_utc_offset(parse_utc_offset(text)) == text
 
 
 @pytest.mark.parametrize("text", ["0", "-5", "20 M", "20m", "M", "1.5"])

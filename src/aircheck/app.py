@@ -16,6 +16,7 @@ import os
 import signal
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
@@ -33,9 +34,10 @@ from aircheck.ingest.rtmp_session import RtmpSession
 from aircheck.observability import configure_logging
 from aircheck.playback.rtmp_play import RtmpViewer
 from aircheck.recording import recovery
-from aircheck.recording.naming import NameTemplate
+from aircheck.recording.naming import NameTemplate, OnConflict
 from aircheck.recording.plan import RecordingPlan
 from aircheck.recording.recorder import Recorder
+from aircheck.recording.rotation import RotationRule
 from aircheck.service.access import AccessService
 from aircheck.service.downloads import DownloadService
 from aircheck.service.events import EventService
@@ -92,7 +94,7 @@ class Node:
         self.journal = CatalogJournal(self.catalog)
         interval_s = settings.record.durability_interval_ms / 1000
         self.recorder = Recorder(self.journal, self.clock, durability_interval_s=interval_s)
-        plan = _plan(settings.record)
+        plan = recording_plan(settings.record)
         unfinished = await recovery.find_unfinished(self.journal, plan.growing_dir)
         self.recorder.start()
         self.publications = PublicationService(
@@ -166,7 +168,13 @@ class Node:
         self.services = Services(
             streams=StreamService(LiveHub(self.registry, self.recorder), self.clock),
             recordings=RecordingService(self.catalog, live),
-            downloads=DownloadService(self.catalog, live, [self.settings.record.dir], self.clock),
+            downloads=DownloadService(
+                self.catalog,
+                live,
+                [self.settings.record.dir],
+                self.clock,
+                as_attachment=self.settings.http.disposition == "attachment",
+            ),
             events=EventService(self.catalog),
             health=HealthService(
                 LiveState(
@@ -293,7 +301,8 @@ def _new_viewer(stream: Stream, session: RtmpSession, stream_id: int) -> RtmpVie
     return RtmpViewer(stream, session, stream_id)
 
 
-def _plan(record: RecordSettings) -> RecordingPlan:
+def recording_plan(record: RecordSettings) -> RecordingPlan:
+    """The recording that every stream gets."""
     return RecordingPlan(
         record_dir=record.dir.absolute(),
         growing_dir=record.growing_dir.absolute(),
@@ -301,10 +310,25 @@ def _plan(record: RecordSettings) -> RecordingPlan:
             record.name, encoding=record.name_encoding, excluded_characters=record.name_exclude_characters
         ),
         container=record.format,
-        rotation=record.rotation,
+        rotation=_rotation(record),
         has_rotation_index=record.rotation_index,
+        max_duration_ms=round(record.max_duration_s * 1000) or None,
+        reconnect_s=record.reconnect_s,
+        splits_at_reconnect=record.splits_at_reconnect,
+        on_conflict=OnConflict(record.on_conflict),
         queue_max_bytes=record.queue_max_bytes,
         reserve_bytes=record.reserve_kb * 1024,
+        settle_s=record.settle_s,
+        min_free_bytes=record.min_free_bytes,
+    )
+
+
+def _rotation(record: RecordSettings) -> RotationRule:
+    return replace(
+        record.rotation,
+        is_aligned=record.rotation_aligned,
+        utc_offset_ms=round(record.rotation_utc_offset.total_seconds() * 1000),
+        waits_for_keyframe=record.rotation_waits_for_keyframe,
     )
 
 

@@ -6,6 +6,7 @@ made from these fields. Each description says what follows from the value, not o
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,7 +25,13 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from aircheck.errors import ConfigError
 from aircheck.recording.naming import NameEncoding, NameTemplate
 from aircheck.recording.rotation import RotationRule
-from aircheck.settings.values import Listen, format_rotation, parse_rotation
+from aircheck.settings.values import (
+    Listen,
+    format_rotation,
+    format_utc_offset,
+    parse_rotation,
+    parse_utc_offset,
+)
 
 ENV_PREFIX = "AIRCHECK_"
 ENV_DELIMITER = "__"
@@ -44,6 +51,10 @@ def _to_listen_or_off(value: Any) -> Any:
 def _to_rotation(value: Any) -> Any:
     is_number = isinstance(value, int) and not isinstance(value, bool)
     return parse_rotation(str(value)) if isinstance(value, str) or is_number else value
+
+
+def _to_utc_offset(value: Any) -> Any:
+    return parse_utc_offset(value) if isinstance(value, str) else value
 
 
 def _to_path_or_none(value: Any) -> Any:
@@ -69,6 +80,9 @@ AddressOrOff = Annotated[
 ]
 RotationText = Annotated[
     RotationRule, NoDecode, BeforeValidator(_to_rotation), PlainSerializer(format_rotation)
+]
+UtcOffset = Annotated[
+    timedelta, NoDecode, BeforeValidator(_to_utc_offset), PlainSerializer(format_utc_offset)
 ]
 OptionalPath = Annotated[Path | None, BeforeValidator(_to_path_or_none), PlainSerializer(_to_text)]
 TemplateText = Annotated[str, BeforeValidator(_to_template)]
@@ -144,6 +158,11 @@ class HttpSettings(Section):
         "put a proxy with authentication before it when it listens elsewhere than on this "
         "machine.",
     )
+    disposition: Literal["inline", "attachment"] = Field(
+        default="inline",
+        description="What browsers do with the link of a recorded file: `inline` plays it, `attachment` "
+        "saves it. A request may ask for the other by `?disposition=`.",
+    )
 
 
 class RecordSettings(Section):
@@ -191,6 +210,51 @@ class RecordSettings(Section):
         description="Append `_1`, `_2`, … to the files of a rotated recording. Off: names must differ by "
         "their template or get a number for being taken.",
     )
+    rotation_aligned: bool = Field(
+        default=False,
+        description="End files when the wall clock passes a multiple of `rotation`, counted from midnight: "
+        "with `3600` at each full hour. The first file of a recording is then shorter than the others.",
+    )
+    rotation_utc_offset: UtcOffset = Field(
+        default=timedelta(0),
+        description="Whose midnight `rotation_aligned` counts from, as `+02:00`. It matters to rotations of "
+        "more than an hour. Fixed: it does not follow summer time.",
+    )
+    rotation_waits_for_keyframe: bool = Field(
+        default=True,
+        description="Files begin at key frames, so each can be played by itself and is late by up to one "
+        "group of pictures. Off: files are cut on time, and begin with pictures that nobody can decode "
+        "until the next key frame, except by joining the files.",
+    )
+    max_duration_s: float = Field(
+        default=0,
+        ge=0,
+        description="End a recording after so much media; 0: never. The stream itself goes on, unrecorded.",
+    )
+    reconnect_s: float = Field(
+        default=0,
+        ge=0,
+        description="How long a recording waits for a publisher that was lost to come back under its name: "
+        "it then goes on, with the hole written down as a gap. 0: each connection is a recording of its "
+        "own. Until the time is over the last file stays unfinished, though it can be played.",
+    )
+    splits_at_reconnect: bool = Field(
+        default=False,
+        description="Go on in a new file after a reconnect, so that each file is without a hole.",
+    )
+    settle_s: float = Field(
+        default=1,
+        ge=0,
+        le=30,
+        description="How long a new stream may take to show both video and audio before its file begins. "
+        "Longer keeps a late track from beginning a second file; the media waits in memory, and a crash "
+        "meanwhile loses it.",
+    )
+    on_conflict: Literal["free_number", "overwrite", "version"] = Field(
+        default="free_number",
+        description="When another file has the name: `free_number` calls the new one `name_0001`, "
+        "`version` renames the older one to `name_0`, `overwrite` replaces it, and what it held is lost.",
+    )
     durability_interval_ms: int = Field(
         default=500,
         ge=50,
@@ -205,6 +269,13 @@ class RecordSettings(Section):
         "recording drops to the next key frame and writes the gap down; publishers are never "
         "slowed. 16 MiB is 50 s of 2.6 Mbit/s.",
     )
+    min_free_bytes: ByteSize = Field(
+        default=ByteSize(256 * 1024 * 1024),
+        ge=0,
+        description="The disk's reserve. With less room than this no recording is begun, and running files "
+        "end cleanly until there is room again, which leaves a gap. 0 writes to the last byte: files stay "
+        "sound, but the catalogue and whoever shares the disk run out of room too.",
+    )
     reserve_kb: int = Field(
         default=256,
         ge=4,
@@ -212,6 +283,12 @@ class RecordSettings(Section):
         "media. Enough of it makes stopping instant on any file system and possible on a full "
         "disk; a file is never smaller.",
     )
+
+    @model_validator(mode="after")
+    def _can_be_aligned(self) -> RecordSettings:
+        if self.rotation_aligned and self.rotation.duration_ms is None:
+            raise ValueError('rotation_aligned needs a rotation by time, such as rotation = "3600"')
+        return self
 
     @property
     def growing_dir(self) -> Path:

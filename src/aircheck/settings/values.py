@@ -1,13 +1,18 @@
-"""Values that settings are written as: an address to listen on, a rotation. Text in, frozen values out."""
+"""Values that settings are written as: addresses to listen on, rotations, offsets to UTC.
+
+Text in, frozen values out.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 
 from aircheck.recording.rotation import RotationRule
 
 _ROTATION = re.compile(r"(?P<amount>[1-9][0-9]*)(?P<unit>M?)")
+_UTC_OFFSET = re.compile(r"(?P<sign>[+-])(?P<hours>[01][0-9]):(?P<minutes>[0-5][0-9])")
 _OFF = ("", "disabled")
 _MEGABYTE = 1_000_000
 
@@ -58,3 +63,18 @@ def format_rotation(rule: RotationRule) -> str:
     if rule.size_bytes is not None:
         return f"{rule.size_bytes // _MEGABYTE}M"
     return "disabled" if rule.duration_ms is None else str(rule.duration_ms // 1000)
+
+
+def parse_utc_offset(text: str) -> timedelta:
+    """`+02:00` is two hours east of UTC. Raises ValueError."""
+    match = _UTC_OFFSET.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f'"{text}" is no offset to UTC; write for example "+02:00" or "-03:30"')
+    offset = timedelta(hours=int(match["hours"]), minutes=int(match["minutes"]))
+    return -offset if match["sign"] == "-" else offset
+
+
+def format_utc_offset(offset: timedelta) -> str:
+    """The text that `parse_utc_offset` reads."""
+    minutes = round(offset.total_seconds() / 60)
+    return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"

@@ -1,0 +1,62 @@
+"""What the settings say of recordings reaches the recorder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from aircheck.app import recording_plan
+from aircheck.recording.naming import OnConflict
+from aircheck.recording.plan import RecordingPlan
+from aircheck.recording.rotation import RotationRule
+from aircheck.settings import RecordSettings
+
+
+def test_every_wish_about_recordings_is_in_the_plan(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan = recording_plan(
+        RecordSettings.model_validate(
+            {
+                "rotation": "3600",
+                "rotation_aligned": True,
+                "rotation_utc_offset": "-03:30",
+                "rotation_waits_for_keyframe": False,
+                "rotation_index": False,
+                "max_duration_s": 1.5,
+                "reconnect_s": 20,
+                "splits_at_reconnect": True,
+                "on_conflict": "version",
+                "settle_s": 3,
+                "min_free_bytes": "1MiB",
+                "queue_max_bytes": "2MiB",
+                "reserve_kb": 8,
+            }
+        )
+    )
+    assert plan == RecordingPlan(
+        record_dir=tmp_path / "records",
+        growing_dir=tmp_path / "records" / ".aircheck" / "growing",
+        template=plan.template,
+        rotation=RotationRule(
+            duration_ms=3_600_000, is_aligned=True, utc_offset_ms=-12_600_000, waits_for_keyframe=False
+        ),
+        has_rotation_index=False,
+        max_duration_ms=1500,
+        reconnect_s=20,
+        splits_at_reconnect=True,
+        on_conflict=OnConflict.VERSION,
+        queue_max_bytes=2 * 1024 * 1024,
+        reserve_bytes=8 * 1024,
+        settle_s=3,
+        min_free_bytes=1024 * 1024,
+    )
+    assert plan.template.text == "stream-{mediaSessionId}-{login}"
+
+
+def test_what_is_left_out_never_ends_a_recording() -> None:
+    plan = recording_plan(RecordSettings())
+    assert plan.max_duration_ms is None
+    assert not plan.rotation.is_rotating
+    assert plan.reconnect_s == 0
+    assert plan.on_conflict is OnConflict.FREE_NUMBER
