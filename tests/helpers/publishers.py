@@ -59,11 +59,11 @@ def publish_with_gstreamer(
 class ObsStudio:
     """OBS Studio on a screen of its own, streaming a still picture and silence."""
 
-    def __init__(self, folder: Path, server: str, key: str) -> None:
+    def __init__(self, folder: Path, server: str, key: str, *, video_kbps: int = 600) -> None:
         """`server` is such as rtmp://127.0.0.1:1935/live; profile, scene and home are made in `folder`."""
         self._folder = folder
         self._home = folder / "home"
-        self._configure(server, key)
+        self._configure(server, key, video_kbps)
 
     @contextmanager
     def streaming(self) -> Iterator[Program]:
@@ -103,7 +103,7 @@ class ObsStudio:
             "LANG": "C.UTF-8",
         }
 
-    def _configure(self, server: str, key: str) -> None:
+    def _configure(self, server: str, key: str, video_kbps: int) -> None:
         """Files that stand for the first-run wizard: without a scene collection OBS waits in a dialogue."""
         config = self._home / ".config" / "obs-studio"
         profile, scenes = config / "basic" / "profiles" / "Untitled", config / "basic" / "scenes"
@@ -111,7 +111,7 @@ class ObsStudio:
             folder.mkdir(parents=True)
         service = {"type": "rtmp_custom", "settings": {"server": server, "key": key, "use_auth": False}}
         (config / "global.ini").write_text(_OBS_GLOBAL)
-        (profile / "basic.ini").write_text(_OBS_PROFILE)
+        (profile / "basic.ini").write_text(_OBS_PROFILE.format(video_kbps=video_kbps))
         (profile / "service.json").write_text(json.dumps(service))
         (scenes / "Untitled.json").write_text(json.dumps(_OBS_SCENES))
 
@@ -145,7 +145,7 @@ _OBS_PROFILE = """\
 Name=Untitled
 
 [SimpleOutput]
-VBitrate=600
+VBitrate={video_kbps}
 ABitrate=96
 StreamEncoder=x264
 UseAdvanced=true
