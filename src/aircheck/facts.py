@@ -128,10 +128,12 @@ class RecordingFacts:
 
 @dataclass(frozen=True, slots=True)
 class SegmentFacts:
-    """One file of a recording. `path` is absolute: of the growing file until `complete`, then of the final one.
+    """One file of a recording. `path` is absolute: of the growing file until `complete`, then of the
+    final one.
 
-    `start_pts_ms` is the stream's media time at the segment's first packet, `start_ns`/`end_ns` the wall clock of
-    its first and last packet. `file_name` is the name for people and downloads, relative to the record folder.
+    `start_pts_ms` is the stream's media time at the segment's first packet, `start_ns`/`end_ns` the wall
+    clock of its first and last packet. `file_name` is the name for people and downloads, relative to the
+    record folder.
     """
 
     id: str

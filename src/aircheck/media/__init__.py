@@ -1,1 +1,1 @@
-"""The vocabulary every room shares: packets, tracks, timelines and just enough bitstream. Imports nothing of ours."""
+"""The vocabulary every room shares: packets, tracks, timelines and just enough bitstream."""

@@ -31,8 +31,8 @@ class Packet:
 class Batch:
     """The packets that one read of a publisher's socket yielded, in the order of arrival.
 
-    `arrival_ns` is wall-clock time (ns since the epoch, UTC) of the read. `tracks_changed` is set when a packet
-    in here belongs to a `Track` object that no earlier batch of the stream had.
+    `arrival_ns` is wall-clock time (ns since the epoch, UTC) of the read. `tracks_changed` is set when a
+    packet in here belongs to a `Track` object that no earlier batch of the stream had.
     """
 
     packets: list[Packet]

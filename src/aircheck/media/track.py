@@ -64,9 +64,10 @@ class Track:
     that a new segment must begin.
 
     `config` is the decoder configuration as MP4 stores it, without box header:
-    H.264 AVCDecoderConfigurationRecord, H.265 HEVCDecoderConfigurationRecord, AV1 AV1CodecConfigurationRecord,
-    VP9 the payload of `vpcC` after its version and flags, AAC AudioSpecificConfig, Opus the `OpusHead` packet
-    of RFC 7845 5.1, FLAC the 34 bytes of STREAMINFO, otherwise empty.
+    H.264 AVCDecoderConfigurationRecord, H.265 HEVCDecoderConfigurationRecord, AV1
+    AV1CodecConfigurationRecord, VP9 the payload of `vpcC` after its version and flags, AAC
+    AudioSpecificConfig, Opus the `OpusHead` packet of RFC 7845 5.1, FLAC the 34 bytes of STREAMINFO,
+    otherwise empty.
     """
 
     id: int
