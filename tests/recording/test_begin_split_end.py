@@ -169,6 +169,23 @@ async def test_a_publisher_that_stays_away_ends_the_recording(tmp_path: Path) ->
     assert recording.facts.state is RecordingState.COMPLETE
 
 
+async def test_a_break_before_the_first_packet_is_none(tmp_path: Path) -> None:
+    batches = list(av_batches(2000))
+    plan = make_plan(tmp_path, reconnect_s=5.0)
+    async with Rig(tmp_path) as rig:
+        stream = new_stream("cam")
+        recording = rig.recorder.record(stream, plan, requested_by="test")
+        recording.pause()
+        recording.resume()
+        stream.end(EndReason.DISCONNECTED, 1)
+        again = Stream(stream_facts("cam", stream_id="session-2"))
+        rig.recorder.welcome(again)
+        await feed(again, batches)
+        _, (segment,) = await rig.finish(recording)
+    assert payloads(segment.path) == sent(batches)
+    assert recording.gaps == []
+
+
 async def test_an_unpublish_does_not_wait_for_a_reconnect(tmp_path: Path) -> None:
     async with Rig(tmp_path) as rig:
         stream = new_stream("cam")

@@ -198,6 +198,11 @@ class Recording:
         return self.facts.state is RecordingState.PAUSED
 
     @property
+    def _has_begun(self) -> bool:
+        """Whether there was media: a break before the first packet is none."""
+        return self._held is None
+
+    @property
     def is_waiting(self) -> bool:
         """Whether the publisher was lost and may come back."""
         return self._reconnect_timer is not None
@@ -213,7 +218,7 @@ class Recording:
         """Go on in the same file, at the next key frame."""
         if self.is_paused:
             self.facts = replace(self.facts, state=RecordingState.RECORDING)
-            self._has_break = True
+            self._has_break = self._has_begun
 
     def split(self) -> None:
         """Go on in a new file, at the next key frame."""
@@ -225,7 +230,7 @@ class Recording:
             raise StreamError(f"recording {self.facts.id} does not wait for a publisher")
         self._reconnect_timer.cancel()
         self._reconnect_timer = None
-        self._has_break = True
+        self._has_break = self._has_begun
         self.stream = stream
         stream.subscribe(self)
 
@@ -303,9 +308,10 @@ class Recording:
         if self._settle_timer is not None:
             self._settle_timer.cancel()
             self._settle_timer = None
-        held, self._held = self._held, None
+        held = self._held
         if not held:
             return
+        self._held = None
         self._held_bytes = 0
         self._last_ms = min(pts_ms(packet) for batch in held for packet in batch.packets)
         self._awaiting_key = {track.id for track in self._tracks.values() if track.is_video}
