@@ -3,6 +3,7 @@
     python bench/run.py --output /tmp/bench            # the whole table, some fifteen minutes
     python bench/run.py --cells 20:4096 --rounds 1     # a quick look
     python bench/run.py --write-readme                 # and put the table into bench/README.md
+    python bench/run.py --profile --cells 100:4096     # where Aircheck's main thread spends its time
 
 Each cell (streams : chunk size) is run for each server in each round; medians are shown. CPU seconds are
 those of the server's processes within a window in which every publisher sends; the generator's are not in it.
@@ -15,6 +16,7 @@ import argparse
 import json
 import os
 import platform
+import pstats
 import shutil
 import statistics
 import subprocess
@@ -39,6 +41,7 @@ SETTLE_S = 2.0
 IDLE_S = 1.0
 """Between a server's start and the look at its idle memory."""
 
+PROFILED_FUNCTIONS = 30
 SAMPLE_FILES = 3
 FILES_TIMEOUT_S = 30.0
 BASELINE = "nginx-rtmp"
@@ -200,6 +203,18 @@ def run_all(options: argparse.Namespace) -> list[Measurement]:
     return measurements
 
 
+def profile(options: argparse.Namespace) -> None:
+    """One run of Aircheck under cProfile; the functions that cost most. Absolute times are distorted."""
+    options.output.mkdir(parents=True, exist_ok=True)
+    path = options.output / "aircheck.prof"
+    with (
+        tempfile.TemporaryDirectory(prefix="aircheck-bench-", dir=options.disk) as folder,
+        aircheck(Path(folder), profile=path) as server,
+    ):
+        print(_progress(measure(server, options.cells[0], 1, options.window)))
+    pstats.Stats(str(path)).sort_stats("tottime").print_stats(PROFILED_FUNCTIONS)
+
+
 def _schedule(options: argparse.Namespace) -> Iterator[tuple[int, Cell, str]]:
     """Servers take turns within a round, so that a slow minute of the machine meets both."""
     for round_number in range(1, options.rounds + 1):
@@ -276,12 +291,18 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=Path(tempfile.gettempdir()) / "aircheck-bench")
     parser.add_argument("--disk", type=Path, help="folder to record to (default: the temporary folder)")
     parser.add_argument("--keep", action="store_true", help="keep recordings, configurations and logs")
+    parser.add_argument(
+        "--profile", action="store_true", help="only run Aircheck's first cell, under cProfile"
+    )
     parser.add_argument("--write-readme", action="store_true", help="put the table into bench/README.md")
     return parser.parse_args()
 
 
 def main() -> None:
     options = parse_options()
+    if options.profile:
+        profile(options)
+        return
     measurements = run_all(options)
     text = summary(measurements, options)
     write_results(options.output, measurements, text)

@@ -44,14 +44,18 @@ def nginx_rtmp(folder: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def aircheck(folder: Path, *, python_options: tuple[str, ...] = ()) -> Iterator[Server]:
-    """Aircheck with its own defaults, except for ports, the record folder and names that tell the stream."""
+def aircheck(folder: Path, *, profile: Path | None = None) -> Iterator[Server]:
+    """Aircheck with its own defaults, except for ports, the record folder and names that tell the stream.
+
+    With `profile` its main thread runs under cProfile, which writes there at the end.
+    """
     rtmp_port, http_port = free_port(), free_port()
     record_dir = folder / "aircheck-recorded"
     record_dir.mkdir(parents=True)
     configuration = folder / "aircheck.toml"
     configuration.write_text(_AIRCHECK_CONFIGURATION.format(**locals()))
-    command = [sys.executable, *python_options, "-m", "aircheck", "serve", "--config", str(configuration)]
+    profiler = ["-m", "cProfile", "-o", str(profile)] if profile else []
+    command = [sys.executable, *profiler, "-m", "aircheck", "serve", "--config", str(configuration)]
     with _running(command, folder / "aircheck.log", rtmp_port) as pid:
         yield Server("aircheck", pid, rtmp_port, record_dir, ".mp4")
 
