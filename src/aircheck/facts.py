@@ -157,7 +157,11 @@ class SegmentFacts:
 class EventKind(StrEnum):
     STREAM_PUBLISHED = "stream.published"
     STREAM_UNPUBLISHED = "stream.unpublished"
+    RECORDING_ARMED = "recording.armed"
+    RECORDING_DISARMED = "recording.disarmed"
     RECORDING_STARTED = "recording.started"
+    RECORDING_PAUSED = "recording.paused"
+    RECORDING_RESUMED = "recording.resumed"
     RECORDING_COMPLETED = "recording.completed"
     RECORDING_FAILED = "recording.failed"
     RECORDING_RECOVERED = "recording.recovered"

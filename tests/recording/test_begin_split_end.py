@@ -8,7 +8,7 @@ import pytest
 from helpers.packets import AUDIO, VIDEO, av_batches, new_stream, stream_facts
 from helpers.recorder_rig import Rig, feed, make_plan, payloads, sent
 
-from aircheck.facts import EndReason, GapReason, RecordingState
+from aircheck.facts import EndReason, EventKind, GapReason, RecordingState
 from aircheck.hub.stream import Stream
 from aircheck.recording.naming import OnConflict
 from aircheck.recording.recorder import DiskReserveError
@@ -65,6 +65,35 @@ async def test_a_pause_leaves_no_hole_in_the_files_time(tmp_path: Path) -> None:
     assert len(segments) == 1
     assert 3980 <= segments[0].duration_ms <= 4080
     assert facts.gaps == 0
+
+
+async def test_a_pause_and_a_resume_reach_row_and_events(tmp_path: Path) -> None:
+    async with Rig(tmp_path) as rig:
+        stream = new_stream("cam")
+        recording = rig.recorder.record(stream, make_plan(tmp_path), requested_by="test")
+        await feed(stream, av_batches(1000))
+        await rig.recorder.pause(recording)
+        paused = rig.journal.recordings[recording.facts.id]
+        await rig.recorder.resume(recording)
+        resumed = rig.journal.recordings[recording.facts.id]
+        await rig.finish(recording)
+        await rig.recorder.resume(recording)
+    assert (paused.state, resumed.state) == (RecordingState.PAUSED, RecordingState.RECORDING)
+    assert rig.journal.recordings[recording.facts.id].state is RecordingState.COMPLETE
+    told = [event.kind for event in rig.journal.events]
+    assert told.index(EventKind.RECORDING_PAUSED) < told.index(EventKind.RECORDING_RESUMED)
+
+
+async def test_requests_for_streams_to_come_are_told(tmp_path: Path) -> None:
+    async with Rig(tmp_path) as rig:
+        armed = rig.recorder.arm("cam", make_plan(tmp_path), requested_by="ems", app="live")
+        rig.recorder.disarm(armed)
+        rig.recorder.disarm(armed)
+    kinds = [(event.kind, event.stream_name, event.facts["armed_id"]) for event in rig.journal.events]
+    assert kinds == [
+        (EventKind.RECORDING_ARMED, "cam", armed.id),
+        (EventKind.RECORDING_DISARMED, "cam", armed.id),
+    ]
 
 
 async def test_an_aligned_rotation_cuts_when_the_wall_clock_passes_the_boundary(tmp_path: Path) -> None:
@@ -198,8 +227,7 @@ async def test_an_unpublish_does_not_wait_for_a_reconnect(tmp_path: Path) -> Non
 
 async def test_an_armed_recording_begins_when_its_stream_comes(tmp_path: Path) -> None:
     async with Rig(tmp_path) as rig:
-        armed = rig.recorder.arm("cam", make_plan(tmp_path), requested_by="ems")
-        armed.keep_alive = True
+        rig.recorder.arm("cam", make_plan(tmp_path), requested_by="ems", keep_alive=True)
         for number in (1, 2):
             stream = Stream(stream_facts("cam", stream_id=f"session-{number}"))
             assert not rig.recorder.welcome(stream)

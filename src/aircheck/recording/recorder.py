@@ -61,6 +61,7 @@ class Armed:
     app: str | None
     plan: RecordingPlan
     requested_by: str
+    armed_ns: int
     keep_alive: bool = False
 
 
@@ -142,15 +143,29 @@ class Recorder:
         _log.info("recording started stream=%s recording=%s by=%s", stream.name, facts.id, requested_by)
         return recording
 
-    def arm(self, name: str, plan: RecordingPlan, *, requested_by: str, app: str | None = None) -> Armed:
+    def arm(
+        self,
+        name: str,
+        plan: RecordingPlan,
+        *,
+        requested_by: str,
+        app: str | None = None,
+        keep_alive: bool = False,
+    ) -> Armed:
         """Record a stream as soon as it comes, and each time it comes again if `keep_alive` stays set."""
-        armed = Armed(secrets.token_hex(8), name, app, plan, requested_by)
+        now_ns = self._clock.wall_ns()
+        armed = Armed(secrets.token_hex(8), name, app, plan, requested_by, now_ns, keep_alive)
         self._armed[armed.id] = armed
+        self._tasks.spawn(
+            self._journal.add_event(_armed_event(EventKind.RECORDING_ARMED, armed, now_ns)), "armed"
+        )
         return armed
 
     def disarm(self, armed: Armed) -> None:
         """Forget a request; recordings that it has begun go on."""
-        self._armed.pop(armed.id, None)
+        if self._armed.pop(armed.id, None) is not None:
+            event = _armed_event(EventKind.RECORDING_DISARMED, armed, self._clock.wall_ns())
+            self._tasks.spawn(self._journal.add_event(event), "disarmed")
 
     def armed(self) -> tuple[Armed, ...]:
         return tuple(self._armed.values())
@@ -169,9 +184,19 @@ class Recorder:
         for armed in self.armed():
             if armed.name == stream.name and armed.app in (None, stream.facts.app):
                 if not armed.keep_alive:
-                    self.disarm(armed)
+                    del self._armed[armed.id]
                 self.record(stream, armed.plan, requested_by=armed.requested_by)
         return is_continued
+
+    async def pause(self, recording: Recording) -> None:
+        """Let the stream pass by unrecorded; returns when row and event say so."""
+        recording.pause()
+        await self._note(EventKind.RECORDING_PAUSED, recording)
+
+    async def resume(self, recording: Recording) -> None:
+        """Go on after a pause, at the next key frame; returns when row and event say so."""
+        recording.resume()
+        await self._note(EventKind.RECORDING_RESUMED, recording)
 
     async def stop_recording(self, recording: Recording, reason: EndReason) -> RecordingFacts:
         """End a recording and return when its files are final."""
@@ -231,6 +256,14 @@ class Recorder:
     async def _write_start(self, facts: RecordingFacts) -> None:
         await self._journal.put_recording(facts)
         await self._journal.add_event(_event(EventKind.RECORDING_STARTED, facts, self._clock.wall_ns()))
+
+    async def _note(self, kind: EventKind, recording: Recording) -> None:
+        """Keep a change of a running recording: its row as it is by then, and the event."""
+        started = self._rows.get(recording.facts.id)
+        if started is not None:
+            await asyncio.shield(started)
+        await self._journal.put_recording(recording.current_facts())
+        await self._say(kind, recording)
 
     async def _open_when_written(self, recording: Recording, segment: Segment) -> None:
         try:
@@ -417,6 +450,13 @@ def _new_facts(stream: StreamFacts, plan: RecordingPlan, requested_by: str, now_
         state=RecordingState.RECORDING,
         start_ns=now_ns,
     )
+
+
+def _armed_event(kind: EventKind, armed: Armed, at_ns: int) -> Event:
+    facts: dict[str, object] = {"armed_id": armed.id, "requested_by": armed.requested_by}
+    if armed.app is not None:
+        facts["app"] = armed.app
+    return Event(kind, at_ns, stream_name=armed.name, facts=facts | {"keep_alive": armed.keep_alive})
 
 
 def _is_same_stream(recording: Recording, stream: Stream) -> bool:
