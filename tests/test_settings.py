@@ -9,8 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from aircheck.recording.naming import NameEncoding
-from aircheck.recording.rotation import RotationRule
-from aircheck.settings import Listen, Settings, SettingsError, format_rotation, load_settings, parse_rotation
+from aircheck.recording.rotation import RotationRule, format_rotation, parse_rotation
+from aircheck.settings import Listen, Settings, SettingsError, load_settings
 from aircheck.settings.load import environment_variable, line_of, sections
 from aircheck.settings.reference import reference_page, unit_of
 from aircheck.settings.values import format_utc_offset, parse_utc_offset

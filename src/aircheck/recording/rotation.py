@@ -8,6 +8,7 @@ a late track that a file cannot take in, cut in the same way from the track that
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from aircheck.media.packet import Packet
@@ -18,6 +19,10 @@ LAGGARD_MS = 3000
 
 TOLERANCE_MS = 50
 """A key frame this much early still cuts: millisecond clocks round 20 s to 19.999."""
+
+_WRITTEN = re.compile(r"(?P<amount>[1-9][0-9]*)(?P<unit>M?)")
+_OFF = ("", "disabled")
+_MEGABYTE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,30 @@ class RotationRule:
 
 
 NEVER = RotationRule()
+
+
+def parse_rotation(text: str) -> RotationRule:
+    """`20` is seconds, `20M` megabytes (of 1,000,000 bytes), empty or `disabled` never. Raises ValueError."""
+    if text.strip() in _OFF:
+        return NEVER
+    match = _WRITTEN.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(
+            f'"{text}" is no rotation; write "20" for seconds, "20M" for megabytes or "disabled"'
+        )
+    amount = int(match["amount"])
+    return (
+        RotationRule(size_bytes=amount * _MEGABYTE)
+        if match["unit"]
+        else RotationRule(duration_ms=amount * 1000)
+    )
+
+
+def format_rotation(rule: RotationRule) -> str:
+    """The text that `parse_rotation` reads."""
+    if rule.size_bytes is not None:
+        return f"{rule.size_bytes // _MEGABYTE}M"
+    return "disabled" if rule.duration_ms is None else str(rule.duration_ms // 1000)
 
 
 def next_boundary_ns(rule: RotationRule, after_ns: int) -> int | None:

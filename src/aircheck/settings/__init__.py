@@ -19,7 +19,7 @@ from aircheck.settings.model import (
     RtmpsSettings,
     Settings,
 )
-from aircheck.settings.values import Listen, format_rotation, parse_rotation
+from aircheck.settings.values import Listen
 
 __all__ = [
     "AccessSettings",
@@ -34,7 +34,5 @@ __all__ = [
     "RtmpsSettings",
     "Settings",
     "SettingsError",
-    "format_rotation",
     "load_settings",
-    "parse_rotation",
 ]

@@ -24,12 +24,10 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from aircheck.errors import ConfigError
 from aircheck.recording.naming import NameEncoding, NameTemplate
-from aircheck.recording.rotation import RotationRule
+from aircheck.recording.rotation import RotationRule, format_rotation, parse_rotation
 from aircheck.settings.values import (
     Listen,
-    format_rotation,
     format_utc_offset,
-    parse_rotation,
     parse_utc_offset,
 )
 

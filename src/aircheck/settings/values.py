@@ -1,4 +1,4 @@
-"""Values that settings are written as: addresses to listen on, rotations, offsets to UTC.
+"""Values that settings are written as: addresses to listen on, offsets to UTC.
 
 Text in, frozen values out.
 """
@@ -9,12 +9,7 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 
-from aircheck.recording.rotation import RotationRule
-
-_ROTATION = re.compile(r"(?P<amount>[1-9][0-9]*)(?P<unit>M?)")
 _UTC_OFFSET = re.compile(r"(?P<sign>[+-])(?P<hours>[01][0-9]):(?P<minutes>[0-5][0-9])")
-_OFF = ("", "disabled")
-_MEGABYTE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,30 +34,6 @@ class Listen:
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
-
-
-def parse_rotation(text: str) -> RotationRule:
-    """`20` is seconds, `20M` megabytes (of 1,000,000 bytes), empty or `disabled` never. Raises ValueError."""
-    if text.strip() in _OFF:
-        return RotationRule()
-    match = _ROTATION.fullmatch(text.strip())
-    if match is None:
-        raise ValueError(
-            f'"{text}" is no rotation; write "20" for seconds, "20M" for megabytes or "disabled"'
-        )
-    amount = int(match["amount"])
-    return (
-        RotationRule(size_bytes=amount * _MEGABYTE)
-        if match["unit"]
-        else RotationRule(duration_ms=amount * 1000)
-    )
-
-
-def format_rotation(rule: RotationRule) -> str:
-    """The text that `parse_rotation` reads."""
-    if rule.size_bytes is not None:
-        return f"{rule.size_bytes // _MEGABYTE}M"
-    return "disabled" if rule.duration_ms is None else str(rule.duration_ms // 1000)
 
 
 def parse_utc_offset(text: str) -> timedelta:
