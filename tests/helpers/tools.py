@@ -62,6 +62,7 @@ def _has_nginx_rtmp() -> bool:
 
 
 TOOLS: Mapping[str, Tool] = {
+    "openssl": Tool("openssl", _program("openssl")),
     "ffmpeg": Tool("ffmpeg", _program("ffmpeg")),
     "ffprobe": Tool("ffmpeg", _program("ffprobe")),
     "gstreamer": Tool(
