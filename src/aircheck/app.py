@@ -39,6 +39,7 @@ from aircheck.recording.plan import RecordingPlan
 from aircheck.recording.recorder import Recorder
 from aircheck.recording.rotation import RotationRule
 from aircheck.service.access import AccessService
+from aircheck.service.control import ControlService
 from aircheck.service.downloads import DownloadService
 from aircheck.service.events import EventService
 from aircheck.service.health import HealthService
@@ -100,6 +101,7 @@ class Node:
         self.publications = PublicationService(
             self.registry, self.recorder, self.journal, plan if settings.record.enabled else None
         )
+        self.control = ControlService(self.registry, self.recorder, self.journal, plan)
         self._start_rtmp()
         await self._start_http()
         self.tasks.spawn(self._recover(unfinished, plan), "recovery")
@@ -168,6 +170,7 @@ class Node:
         self.services = Services(
             streams=StreamService(LiveHub(self.registry, self.recorder), self.clock),
             recordings=RecordingService(self.catalog, live),
+            control=self.control,
             downloads=DownloadService(
                 self.catalog,
                 live,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
+from helpers.recorder_rig import make_plan
 
 from aircheck.catalog import Catalog
 from aircheck.clock import SystemClock
@@ -21,10 +22,14 @@ from aircheck.facts import (
     StreamFacts,
     TrackFacts,
 )
+from aircheck.hub.registry import Registry
+from aircheck.recording.recorder import Recorder
+from aircheck.service.control import ControlService
 from aircheck.service.downloads import DownloadService
 from aircheck.service.events import EventService
 from aircheck.service.growing import GrowingFile
 from aircheck.service.health import HealthService, NodeStatus, VolumeStatus
+from aircheck.service.journal import CatalogJournal
 from aircheck.service.recordings import RecordingHealth, RecordingService
 from aircheck.service.services import Services
 from aircheck.service.streams import StreamService, StreamStatus
@@ -85,6 +90,7 @@ class World:
             yield Services(
                 streams=StreamService(_LiveStreams(self), clock),
                 recordings=RecordingService(self.catalog, _LiveRecordings(self)),
+                control=self._control(),
                 downloads=downloads,
                 events=EventService(self.catalog),
                 health=health,
@@ -101,6 +107,12 @@ class World:
             transport = httpx.ASGITransport(create_app(services), raise_app_exceptions=True)
             async with httpx.AsyncClient(transport=transport, base_url="http://recorder") as client:
                 yield client
+
+    def _control(self) -> ControlService:
+        """Of a hub without streams: what is published and recorded by hand is in `live_node`."""
+        journal = CatalogJournal(self.catalog)
+        recorder = Recorder(journal, self.clock)
+        return ControlService(Registry(), recorder, journal, make_plan(self.record_dir))
 
     async def add_file(self, file_name: str, content: bytes, **changes: object) -> SegmentFacts:
         """A finished file with its row."""

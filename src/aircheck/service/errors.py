@@ -4,7 +4,9 @@ AircheckError
 └── ServiceError
     ├── NotFound            no such stream, recording or file
     ├── NotYetPlayable      a file that has not got its first fragment
-    └── InvalidRequest      an argument that cannot be meant
+    ├── InvalidRequest      an argument that cannot be meant
+    ├── Conflict            it is known, but not in a state in which this can be done
+    └── Refused             it could be done, but not now: there is no room on the disk
 """
 
 from __future__ import annotations
@@ -25,4 +27,12 @@ class NotYetPlayable(ServiceError):
 
 
 class InvalidRequest(ServiceError):
+    pass
+
+
+class Conflict(ServiceError):
+    pass
+
+
+class Refused(ServiceError):
     pass

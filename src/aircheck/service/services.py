@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aircheck.clock import Clock
+from aircheck.service.control import ControlService
 from aircheck.service.downloads import DownloadService
 from aircheck.service.events import EventService
 from aircheck.service.health import HealthService
@@ -16,6 +17,7 @@ from aircheck.service.streams import StreamService
 class Services:
     streams: StreamService
     recordings: RecordingService
+    control: ControlService
     downloads: DownloadService
     events: EventService
     health: HealthService
