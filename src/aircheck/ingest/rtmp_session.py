@@ -151,6 +151,7 @@ class RtmpSession:
     def close(self, reason: EndReason) -> None:
         """End what the session publishes and plays, and close the connection."""
         self._end(reason)
+        self._flush()
         if self.link is not None:
             self.link.close()
 
@@ -218,7 +219,6 @@ class RtmpSession:
         refusal = self._server.challenge(event.query)
         if refusal:
             self._conn.reject_connect(event, REJECT_CODE, refusal)
-            self._flush()
             self.close(EndReason.STOPPED)
             return
         self._proven_user = event.query.get("user", "") if "response" in event.query else ""
