@@ -301,7 +301,7 @@ async def test_a_codec_that_no_file_holds_is_refused_with_its_name() -> None:
         speex = bytes([0xB2]) + bytes(40)
         peer.connection.send_media_batch(number, [(8, 0, speex), (8, 20, speex)])
         await peer.flush()
-        status = await peer.get(ev.StatusReceived)
+        status = await peer.get(ev.StreamRejected)
         assert status.code == "NetStream.Publish.Failed"
         assert "speex" in status.description.lower()
         await peer.closed()
