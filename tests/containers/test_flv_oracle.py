@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers.appended import assert_holds, open_writer, record_clip, write_clip
-from helpers.mp4_media import Clip, demux, ffmpeg_complaints
+from helpers.appended import assert_holds, demux, open_writer, record_clip, write_clip
+from helpers.mp4_media import Clip, ffmpeg_complaints
 from helpers.probe import ProbedFile
 from helpers.tools import requires
 
@@ -77,7 +77,7 @@ def test_metadata_tells_duration_size_and_creation(clip_of: MakeClip, tmp_path: 
 def test_time_zero_is_the_earliest_decoding_time(clip_of: MakeClip, tmp_path: Path) -> None:
     clip = clip_of("h264", "aac")
     record_clip(tmp_path / "a.flv", clip, at_s=1000)
-    video, _ = demux(tmp_path / "a.flv")
+    video, _ = demux(tmp_path / "a.flv", clip.tracks)
     assert video[0].dts == 0
     first = next(packet for packet in clip.packets if packet.track.is_video)
     assert inspect_file(tmp_path / "a.flv").start_ms == 1_000_000 + first.dts * 1000 // first.track.timescale

@@ -13,6 +13,8 @@ from aircheck.media.track import Codec, Track
 
 _FRAME_SAMPLES = {Codec.AAC: 1024, Codec.MP3: 1152, Codec.OPUS: 960, Codec.AC3: 1536, Codec.FLAC: 4096}
 _DEFAULT_FRAME_RATE = 30
+_GAP_STEPS = 16
+"""A step so many times longer than those before is a gap: the packet before it did not last so long."""
 _BEFORE_EVERYTHING = -(1 << 80)
 
 _dts_of = attrgetter("dts")
@@ -77,14 +79,15 @@ class Lane:
     def account(self, packets: Sequence[Packet]) -> None:
         """These packets (at least one) are on disk now."""
         latest = max(map(_pts_of, packets))
-        if self.packets:
-            self.max_pts = max(self.max_pts, latest)
-        else:
-            self.first_pts, self.max_pts = packets[0].pts, latest
         dts = list(map(_dts_of, packets))
         shortest = min(map(sub, dts[1:], dts), default=0)
-        if shortest > 0:
-            self.last_duration = shortest
+        if not self.packets:
+            self.first_pts, self.max_pts = packets[0].pts, latest
+            self.last_duration = shortest if shortest > 0 else self.last_duration
+        else:
+            self.max_pts = max(self.max_pts, latest)
+            if 0 < shortest < _GAP_STEPS * self.last_duration:
+                self.last_duration = shortest
         self.packets += len(packets)
         self.size_bytes += sum(map(len, map(_data_of, packets)))
         self.last_dts = dts[-1]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from aircheck.containers import flv, remnant
+from aircheck.containers import flv, matroska, mpegts, remnant
 from aircheck.containers.mp4 import recovery
 from aircheck.containers.mp4.recovery import FileFacts, ForeignFileError, Outcome, Recovery
 
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 
-_FORMATS = (flv.FORMAT,)
+_FORMATS = (flv.FORMAT, matroska.FORMAT, mpegts.FORMAT)
 
 
 def _format_of(path: Path) -> remnant.Format | None:

@@ -27,7 +27,10 @@ _HARDLY_A_HEADER = 256
 
 
 class TrackScan:
-    """What a scanner found of one track. Times are ticks of the container."""
+    """What a scanner found of one track. Times are ticks of the container.
+
+    The last packet is taken to be as long as the shortest step between two.
+    """
 
     __slots__ = ("facts", "first_pts", "last_dts", "last_duration", "max_pts", "packets", "size_bytes")
 
@@ -39,8 +42,9 @@ class TrackScan:
     def add(self, dts: int, pts: int, size_bytes: int, packets: int = 1) -> None:
         if not self.packets:
             self.first_pts = self.max_pts = pts
-        elif dts > self.last_dts:
-            self.last_duration = dts - self.last_dts
+        elif dts != self.last_dts:
+            step = abs(dts - self.last_dts)
+            self.last_duration = min(step, self.last_duration or step)
         self.max_pts = max(self.max_pts, pts)
         self.last_dts = dts
         self.packets += packets
@@ -60,6 +64,8 @@ class Scan:
     tracks: list[TrackScan]
     keys: KeyIndex = field(init=False)
     repairs: list[Patch] = field(default_factory=list)
+    skipped: int = 0
+    """Damaged bytes between what is whole; `repairs` make readers pass over them."""
 
     def __post_init__(self) -> None:
         has_video = self.primary is not None and self.primary.facts.kind == Kind.VIDEO
@@ -184,7 +190,8 @@ def _recover_media(disk: Disk, header: Header, scan: Scan, progress: Progress | 
     if progress is not None:
         progress(size, size)
     facts = _facts(header.record, True, summary.end, summary.duration_ms, summary.tracks)
-    return Recovery(Outcome.RECOVERED, summary.end, size - summary.end, facts, Method.RESERVE)
+    cut = size - summary.end
+    return Recovery(Outcome.RECOVERED, summary.end, cut, facts, Method.RESERVE, scan.skipped)
 
 
 def _facts(

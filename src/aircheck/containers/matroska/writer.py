@@ -1,0 +1,196 @@
+"""MatroskaWriter and WebmWriter: packets to a Matroska file."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+from math import floor
+from pathlib import Path
+from typing import ClassVar
+
+from aircheck.containers.appending import AppendingWriter, Fragment
+from aircheck.containers.lane import Lane
+from aircheck.containers.matroska import ebml
+from aircheck.containers.matroska.ebml import element_id
+from aircheck.containers.matroska.header import (
+    CLOCK_RATE,
+    MatroskaHeader,
+    late_entry_patches,
+    plan_areas,
+    serialize_header,
+)
+from aircheck.containers.matroska.tracks import can_hold_in_webm, pre_skip, track_entry
+from aircheck.errors import ContainerError
+from aircheck.media.packet import Packet, Payload
+from aircheck.media.track import Track
+
+CLUSTER_HEAD = struct.Struct(">4sIHQ")
+"""ID, size in four bytes, and the Timestamp element."""
+BLOCK_HEAD = struct.Struct(">BIBhB")
+"""A SimpleBlock: ID, size in four bytes, track number, time from the cluster's, flags."""
+
+CLUSTER_SIZE_END = 8
+SIZE_MARK = 1 << 28
+TIMESTAMP_HEAD = ebml.TIMESTAMP << 8 | 0x88
+NUMBER_MARK = 0x80
+KEY_FLAG = 0x80
+
+_CLUSTER_ID = element_id(ebml.CLUSTER)
+_MAX_RELATIVE = 0x7FFF
+_BLOCK_FIELDS = BLOCK_HEAD.size - 5
+_OPUS_RATE = 48_000
+
+
+class MatroskaLane(Lane):
+    __slots__ = ("entry", "number")
+
+    def __init__(self, track: Track, number: int) -> None:
+        super().__init__(track, CLOCK_RATE)
+        self.entry = track_entry(track, number)
+        self.number = NUMBER_MARK | number
+        # A block's time is later than its pts by the CodecDelay, which readers take off again.
+        self.half += pre_skip(track) * CLOCK_RATE * self.den // _OPUS_RATE
+
+
+class MatroskaWriter(AppendingWriter[MatroskaLane]):
+    """Writes one Matroska file. Its time 0 is the earliest pts of the first fragment.
+
+    Each fragment is a Cluster; one more begins at each key frame, so that Cues lead to their frame at once.
+    """
+
+    extension = "mkv"
+    clock_rate = CLOCK_RATE
+    doc_type: ClassVar[str] = "matroska"
+
+    def __init__(
+        self,
+        path: Path,
+        tracks: Sequence[Track],
+        *,
+        note: bytes = b"",
+        creation_ns: int,
+        reserve_bytes: int = 64 * 1024,
+        fragment_ms: int = 150,
+        preallocate_bytes: int = 8 * 1024 * 1024,
+    ) -> None:
+        """Create `path`.
+
+        `note` is kept in the file for whoever recovers it. `reserve_bytes` is room for the Cues, 23 bytes for
+        each key frame; a longer recording has Cues for every second or third one. Raises FileExistsError, any
+        other OSError, or ContainerError for tracks that the container cannot hold; then there is no file.
+        """
+        self._reserve_bytes = reserve_bytes
+        super().__init__(
+            path,
+            tracks,
+            note=note,
+            creation_ns=creation_ns,
+            fragment_ms=fragment_ms,
+            preallocate_bytes=preallocate_bytes,
+        )
+
+    def _make_lane(self, track: Track) -> MatroskaLane:
+        return MatroskaLane(track, len(self._lanes) + 1)
+
+    def _plan_header(self, tracks: Sequence[Track]) -> MatroskaHeader:
+        index, entries = plan_areas(self._reserve_bytes, [lane.entry for lane in self._lanes])
+        self._record = replace(self._record, index_bytes=index, tracks_bytes=entries)
+        return MatroskaHeader(self._record, self.doc_type)
+
+    def _serialize_header(self) -> bytes:
+        header = MatroskaHeader(self._record, self.doc_type)
+        return serialize_header(header, [lane.entry for lane in self._lanes])
+
+    def _announce(self, lane: MatroskaLane) -> bool:
+        header = MatroskaHeader(self._record, self.doc_type)
+        patches = late_entry_patches(header, [*(known.entry for known in self._lanes), lane.entry])
+        for offset, data in patches or ():
+            self._disk.write(data, offset)
+        return patches is not None
+
+    def _origin_of(self, groups: Sequence[tuple[MatroskaLane, Sequence[Packet]]]) -> int:
+        return min(
+            floor(Fraction(packet.pts * CLOCK_RATE, lane.track.timescale))
+            for lane, packets in groups
+            for packet in packets
+        )
+
+    def _compose(self, packets: Sequence[Packet]) -> Fragment:
+        times, keys = self._times(packets)
+        starts = sorted({0, *keys, *_jumps(times)})
+        lanes, pack = self._by_object, BLOCK_HEAD.pack
+        buffers: list[Payload] = []
+        places: list[tuple[int, int]] = []
+        size = 0
+        for start, end in zip(starts, [*starts[1:], len(packets)], strict=True):
+            origin = min(times[start:end])
+            head_at, begin = len(buffers), size
+            buffers.append(b"")
+            size += CLUSTER_HEAD.size
+            for packet, time in zip(packets[start:end], times[start:end], strict=True):
+                data = packet.data
+                body = len(data) + _BLOCK_FIELDS
+                if body >= SIZE_MARK - 1:
+                    raise _too_long(packet)
+                number = lanes[id(packet.track)].number
+                flags = KEY_FLAG if packet.is_keyframe else 0
+                buffers.append(pack(ebml.SIMPLE_BLOCK, SIZE_MARK | body, number, time - origin, flags))
+                buffers.append(data)
+                size += body + 5
+            body = size - begin - CLUSTER_SIZE_END
+            buffers[head_at] = CLUSTER_HEAD.pack(_CLUSTER_ID, SIZE_MARK | body, TIMESTAMP_HEAD, origin)
+            if start in keys:
+                places.append((times[start], begin))
+        return Fragment(buffers, size, places)
+
+    def _times(self, packets: Sequence[Packet]) -> tuple[list[int], list[int]]:
+        """Each packet's time, and where the key frames are; of sound alone, the first frame is one."""
+        lanes, primary = self._by_object, self._primary
+        times: list[int] = []
+        keys: list[int] = []
+        for packet in packets:
+            lane = lanes[id(packet.track)]
+            dts, pts = packet.dts, packet.pts
+            if dts <= lane.newest_dts or pts < dts:
+                dts, pts = lane.repair(dts, pts)
+            lane.newest_dts = dts
+            time = (pts * lane.num + lane.half) // lane.den - lane.base
+            if time < 0:
+                time = lane.clamp()
+            if lane is primary and packet.is_keyframe:
+                keys.append(len(times))
+            times.append(time)
+        return times, keys if primary.track.is_video else keys[:1]
+
+
+class WebmWriter(MatroskaWriter):
+    """Writes one WebM file: VP8, VP9 or AV1 with Opus."""
+
+    extension = "webm"
+    doc_type = "webm"
+
+    def _make_lane(self, track: Track) -> MatroskaLane:
+        if not can_hold_in_webm(track.codec):
+            raise ContainerError(
+                f"WebM cannot hold {track.codec} (track {track.id})", remedy="record this stream to Matroska"
+            )
+        return super()._make_lane(track)
+
+
+def _jumps(times: Sequence[int]) -> list[int]:
+    """Where a new Cluster must begin because times are too far apart for 16 bits."""
+    if max(times) - min(times) <= _MAX_RELATIVE:
+        return []
+    found, low, high = [], times[0], times[0]
+    for position, time in enumerate(times):
+        low, high = min(low, time), max(high, time)
+        if high - low > _MAX_RELATIVE:
+            found.append(position)
+            low = high = time
+    return found
+
+
+def _too_long(packet: Packet) -> ContainerError:
+    return ContainerError(f"a packet of {len(packet.data)} bytes is too long", remedy="record to MP4")

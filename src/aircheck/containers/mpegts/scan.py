@@ -1,0 +1,140 @@
+"""Reading one of our MPEG-TS files back: where each PES packet begins, and its header."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from aircheck.containers.header import Header
+from aircheck.containers.mp4.disk import Disk
+from aircheck.containers.mpegts.framing import split_frames
+from aircheck.containers.mpegts.header import CLOCK_RATE, TsHeader, read_record
+from aircheck.containers.mpegts.packets import (
+    BODY_BYTES,
+    FIRST_STREAM_PID,
+    PACKET_BYTES,
+    SYNC,
+    TIME_MASK,
+)
+from aircheck.containers.mpegts.writer import LEAD_TICKS
+from aircheck.containers.remnant import Format, Progress, Scan, TrackScan
+from aircheck.media.track import Codec, Kind
+
+_HEADER_READ = 32 * 1024
+_CHUNK = 5600 * PACKET_BYTES
+_UNIT_STARTS = re.compile(rb"[\x40-\x5f]")
+"""Second bytes of packets with which a PES packet or a section begins."""
+
+
+def read_header(disk: Disk) -> TsHeader | None:
+    return read_record(disk.read(0, _HEADER_READ))
+
+
+def scan(disk: Disk, header: Header, progress: Progress | None = None) -> Scan:
+    """All whole PES packets: what we wrote as one lies together."""
+    tracks = [_TsTrack(TrackScan(facts)) for facts in header.record.tracks]
+    result = Scan(header.size_bytes, CLOCK_RATE, [track.scan for track in tracks])
+    for offset, unit, is_last in _units(disk, header.size_bytes, progress):
+        pid = (unit[1] & 0x1F) << 8 | unit[2]
+        number = pid - FIRST_STREAM_PID
+        if 0 <= number < len(tracks) and not tracks[number].take(unit, is_last=is_last):
+            continue
+        result.end = offset + len(unit)
+    return result
+
+
+def _units(disk: Disk, offset: int, progress: Progress | None) -> Iterator[tuple[int, bytes, bool]]:
+    """Runs of packets from one unit start to the next: offset, bytes, and whether nothing follows."""
+    size = disk.size_bytes
+    chunk = _CHUNK
+    while offset < size:
+        if progress is not None:
+            progress(offset, size)
+        data = disk.read(offset, chunk)
+        whole = _synchronized(data)
+        starts = [found.start() * PACKET_BYTES for found in _UNIT_STARTS.finditer(data[1:whole:PACKET_BYTES])]
+        is_end = whole < len(data) or offset + len(data) >= size
+        for start, end in zip(starts, [*starts[1:], whole], strict=True):
+            if end < whole or is_end:
+                yield offset + start, data[start:end], end == whole
+        if is_end:
+            return
+        if len(starts) < 2:
+            chunk *= 2
+            continue
+        offset, chunk = offset + starts[-1], _CHUNK
+
+
+def _synchronized(data: bytes) -> int:
+    """How many bytes are whole packets, each with its sync byte."""
+    packets = len(data) // PACKET_BYTES
+    syncs = data[: packets * PACKET_BYTES : PACKET_BYTES]
+    return (packets - len(syncs.lstrip(bytes((SYNC,))))) * PACKET_BYTES
+
+
+class _TsTrack:
+    """Follows one PID; its times are unwrapped and count from the file's time 0."""
+
+    def __init__(self, scan: TrackScan) -> None:
+        self.scan = scan
+        self._last = LEAD_TICKS
+
+    def take(self, unit: bytes, *, is_last: bool) -> bool:
+        """Count a PES packet; False when it is not whole."""
+        body = _body(unit)
+        if body[:3] != b"\0\0\1" or len(body) < 14:
+            return False
+        length = int.from_bytes(body[4:6], "big")
+        if len(body) < length + 6:
+            return False
+        if not length and is_last and _is_full(unit):
+            # A long picture tells its end by stuffing, or by what follows.
+            return False
+        pts = self._unwrap(_parse_stamp(body, 9))
+        dts = self._unwrap(_parse_stamp(body, 14)) if body[7] & 0x40 else pts
+        content = body[9 + body[8] :]
+        if self.scan.facts.kind == Kind.VIDEO:
+            self.scan.add(dts, pts, len(content))
+        else:
+            self._take_frames(pts, content)
+        return True
+
+    def _take_frames(self, pts: int, content: bytes) -> None:
+        facts = self.scan.facts
+        codec = Codec(facts.codec)
+        rate = facts.timescale if codec is Codec.AAC else facts.sample_rate
+        samples = 0
+        for size, duration in split_frames(codec, content):
+            time = pts + samples * CLOCK_RATE // (rate or CLOCK_RATE)
+            self.scan.add(time, time, size)
+            samples += duration
+
+    def _unwrap(self, stamp: int) -> int:
+        """The stamp nearest to the last one, on a clock without end; from the file's time 0 on."""
+        step = (stamp - self._last + (1 << 32) & TIME_MASK) - (1 << 32)
+        self._last += step
+        return self._last - LEAD_TICKS
+
+
+def _body(unit: bytes) -> bytes:
+    """What the packets of a unit hold, without headers and adaptation fields."""
+    parts = []
+    for start in range(0, len(unit), PACKET_BYTES):
+        begin = start + PACKET_BYTES - BODY_BYTES
+        if unit[start + 3] & 0x20:
+            begin += 1 + unit[begin]
+        parts.append(unit[begin : start + PACKET_BYTES])
+    return b"".join(parts)
+
+
+def _is_full(unit: bytes) -> bool:
+    """Whether the last packet has no stuffing: more of the unit may be missing."""
+    return not unit[len(unit) - PACKET_BYTES + 3] & 0x20
+
+
+def _parse_stamp(body: bytes, offset: int) -> int:
+    value = int.from_bytes(body[offset : offset + 5], "big")
+    return (value >> 33 & 7) << 30 | (value >> 17 & 0x7FFF) << 15 | value >> 1 & 0x7FFF
+
+
+FORMAT = Format(bytes((SYNC,)), read_header, scan)
