@@ -1,4 +1,7 @@
-"""What the recorder writes down about itself. The app hands in the catalogue; tests hand in a list."""
+"""What the recorder writes down about itself, and whom it tells of finished files.
+
+The app hands in the catalogue and the hooks; tests hand in lists.
+"""
 
 from __future__ import annotations
 
@@ -36,3 +39,14 @@ class Journal(Protocol):
     async def unfinished_recordings(self) -> tuple[RecordingFacts, ...]: ...
 
     async def segments(self, recording_id: str) -> tuple[SegmentFacts, ...]: ...
+
+
+class FinishedFiles(Protocol):
+    """Whoever wants to know of each finished file, recovered ones included, even if he crashes meanwhile."""
+
+    async def file_finished(self, recording: RecordingFacts, segment: SegmentFacts) -> None:
+        """The file has its last name and its row. Never raises.
+
+        Returns when it cannot be forgotten any more: until then the next start tells of the file again.
+        """
+        ...

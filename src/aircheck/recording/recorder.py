@@ -33,7 +33,7 @@ from aircheck.facts import (
 from aircheck.hub.stream import Stream, describe_track
 from aircheck.media.track import Track
 from aircheck.recording import finalize
-from aircheck.recording.journal import Journal
+from aircheck.recording.journal import FinishedFiles, Journal
 from aircheck.recording.names import final_name, preview_name
 from aircheck.recording.plan import RecordingPlan
 from aircheck.recording.recording import Recording
@@ -72,11 +72,19 @@ class DiskReserveError(ContainerError):
 class Recorder:
     """Starts recordings, keeps those that run, and sees their files through to the end."""
 
-    def __init__(self, journal: Journal, clock: Clock, *, durability_interval_s: float = 0.5) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        clock: Clock,
+        *,
+        durability_interval_s: float = 0.5,
+        finished_files: FinishedFiles | None = None,
+    ) -> None:
         self.completed_segments = 0
         self.failed_segments = 0
         self._journal = journal
         self._clock = clock
+        self._finished_files = finished_files
         self._durability_interval_s = durability_interval_s
         self._recordings: dict[str, Recording] = {}
         self._done: dict[str, asyncio.Future[RecordingFacts]] = {}
@@ -188,6 +196,12 @@ class Recorder:
                 self.record(stream, armed.plan, requested_by=armed.requested_by)
         return is_continued
 
+    async def until_catalogued(self, recording: Recording) -> None:
+        """Wait for a new recording's row, not for ever: a slow catalogue holds nobody up."""
+        row = self._rows.get(recording.facts.id)
+        if row is not None:
+            await asyncio.wait({row}, timeout=ROW_TIMEOUT_S)
+
     async def pause(self, recording: Recording) -> None:
         """Let the stream pass by unrecorded; returns when row and event say so."""
         recording.pause()
@@ -216,8 +230,10 @@ class Recorder:
 
     # what recordings call
 
-    def _open_segment(self, recording: Recording, index: int, tracks: tuple[Track, ...]) -> Segment:
-        facts = self._new_segment(recording, index, tracks)
+    def _open_segment(
+        self, recording: Recording, index: int, tracks: tuple[Track, ...], start_ms: int
+    ) -> Segment:
+        facts = self._new_segment(recording, index, tracks, start_ms)
         segment = Segment(
             facts, tracks, recording.volume, partial(open_writer, recording), recording.segment_failed
         )
@@ -285,8 +301,8 @@ class Recorder:
         await segment.finish(ends)
         if previous is not None:
             await asyncio.wait({previous})  # names are given in the order of the segments
-        recording.dropped_packets += segment.lost_packets
-        recording.dropped_bytes += segment.lost_bytes
+        recording.gap_log.dropped_packets += segment.lost_packets
+        recording.gap_log.dropped_bytes += segment.lost_bytes
         if segment.writer is None or segment.accepted_packets <= segment.lost_packets:
             await self._drop_empty(recording, segment)
             return
@@ -301,6 +317,8 @@ class Recorder:
         recording.segments.remove(segment)
         recording.completed.append(facts)
         await self._journal.put_segment(facts)
+        if self._finished_files is not None:
+            await self._finished_files.file_finished(recording.current_facts(), facts)
         await asyncio.to_thread(finalize.forget, Path(segment.facts.path))
         await self._say(EventKind.SEGMENT_COMPLETED, recording, facts)
 
@@ -368,6 +386,7 @@ class Recorder:
         recording_id = recording.facts.id
         await asyncio.gather(*self._closing.pop(recording_id), return_exceptions=True)
         await asyncio.shield(self._rows.pop(recording_id))
+        await self._keep_final_gaps(recording)
         facts = replace(recording.current_facts(), state=RecordingState.COMPLETE)
         if not recording.completed:
             reason = facts.end_reason if facts.error else EndReason.NO_MEDIA
@@ -396,6 +415,13 @@ class Recorder:
         )
         self._done.pop(recording_id).set_result(facts)
 
+    async def _keep_final_gaps(self, recording: Recording) -> None:
+        """Holes at the very end belong to the last file, whose row was complete before they were known."""
+        if recording.final_gaps and recording.completed:
+            last = recording.completed[-1]
+            recording.completed[-1] = replace(last, gaps=(*last.gaps, *recording.final_gaps))
+            await self._journal.put_segment(recording.completed[-1])
+
     async def _say(
         self,
         kind: EventKind,
@@ -413,7 +439,9 @@ class Recorder:
             event = replace(event, facts=facts)
         await self._journal.add_event(event)
 
-    def _new_segment(self, recording: Recording, index: int, tracks: tuple[Track, ...]) -> SegmentFacts:
+    def _new_segment(
+        self, recording: Recording, index: int, tracks: tuple[Track, ...], start_ms: int
+    ) -> SegmentFacts:
         plan = recording.plan
         segment_id = secrets.token_hex(8)
         facts = SegmentFacts(
@@ -425,6 +453,7 @@ class Recorder:
             path=str(plan.growing_dir / f"{segment_id}.{plan.container}"),
             file_name="",
             start_ns=self._clock.wall_ns(),
+            start_pts_ms=start_ms,
             tracks=tuple(describe_track(track) for track in tracks),
         )
         return replace(facts, file_name=preview_name(recording.facts, facts, plan))

@@ -21,10 +21,9 @@ A timestamp in ms here is media time on the stream's own timeline.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from aircheck.clock import Clock
 from aircheck.errors import StreamError
@@ -32,6 +31,7 @@ from aircheck.facts import EndReason, GapFacts, GapReason, RecordingFacts, Recor
 from aircheck.hub.stream import Stream
 from aircheck.media.packet import Batch, Packet
 from aircheck.media.track import Kind, Track
+from aircheck.recording.gaps import GapLog, reason_of
 from aircheck.recording.plan import RecordingPlan
 from aircheck.recording.rejoin import SEAM_MS, Seam, find_start
 from aircheck.recording.rotation import Cut, dts_ms, next_boundary_ns, pts_ms
@@ -50,27 +50,16 @@ STEADY_MS = 10_000
 _LOST = frozenset((EndReason.DISCONNECTED, EndReason.TIMED_OUT, EndReason.PROTOCOL_ERROR))
 """Ends after which the same publisher may well come back."""
 
-OpenSegment = Callable[["Recording", int, tuple[Track, ...]], Segment]
+OpenSegment = Callable[["Recording", int, tuple[Track, ...], int], Segment]
 CloseSegment = Callable[["Recording", Segment, dict[int, int]], None]
-
-
-@dataclass(slots=True)
-class _OpenGap:
-    """A hole that has not ended yet. `segment` is the one that the disk refused, if that is the reason."""
-
-    start_ms: int
-    reason: GapReason
-    at_ns: int
-    segment: Segment | None
-    packets: int = 0
-    size_bytes: int = 0
 
 
 class Recording:
     """One recording of one stream. Everything happens on the loop; nothing here waits.
 
-    `open_segment` makes the next segment and lets it open in the background; `close_segment` takes one
-    over to be finished and made final; `on_gap` is told of every hole when it ends.
+    `open_segment` makes the next segment (its number, tracks and start in ms) and lets it open in the
+    background; `close_segment` takes one over to be finished and made final; `on_gap` is told of every
+    hole when it ends.
     """
 
     is_live = False
@@ -95,9 +84,9 @@ class Recording:
         self.segments: list[Segment] = []
         """Segments that are not complete yet."""
         self.completed: list[SegmentFacts] = []
-        self.gaps: list[GapFacts] = []
-        self.dropped_packets = 0
-        self.dropped_bytes = 0
+        self.gap_log = GapLog()
+        self.final_gaps: list[GapFacts] = []
+        """Holes at the very end, when every segment was complete already."""
         self.skipped_packets = 0
         """Video before the first key frame: nobody could decode it."""
         self._clock = clock
@@ -116,7 +105,6 @@ class Recording:
         """The video track at whose key frames segments begin; None without video."""
         self._awaiting_key: set[int] = set()
         self._next_index = 1
-        self._gap: _OpenGap | None = None
         self._runs: list[tuple[Segment, list[Packet]]] = []
         """Packets sorted to their segments but not handed over yet."""
         self._runs_arrival_ns = 0
@@ -150,7 +138,7 @@ class Recording:
             return
         self._last_arrival_ns = batch.arrival_ns
         segment = self._current
-        if segment is None or self._gap is not None or self._is_over_queue(segment):
+        if segment is None or self.gap_log.is_open or self._is_over_queue(segment):
             self._deliver_through_gap(batch)
         elif batch.tracks_changed or self._cut is not None or self._awaiting_key or self._may_cut(batch):
             self._sort(batch)
@@ -174,7 +162,7 @@ class Recording:
             return
         if self._reconnect_timer is not None:
             self._reconnect_timer.cancel()
-            self._gap = None  # nobody came back: the recording ends where its publisher was lost
+            self.gap_log.forget_open()  # nobody came back: the recording ends where its publisher was lost
         self._settle()
         self._is_ended = True
         self.stream.unsubscribe(self)
@@ -243,7 +231,8 @@ class Recording:
             self._leave_disk()
         if self._old is not None and now_ns - self._old.last_packet_ns > CUT_TIMEOUT_NS:
             self._end_cut()
-        if self._gap is None and self._current is not None and self._current.duration_ms > STEADY_MS:
+        is_steady = self._current is not None and self._current.duration_ms > STEADY_MS
+        if is_steady and not self.gap_log.is_open:
             self._retry_s = RETRY_MIN_S
 
     def current_facts(self) -> RecordingFacts:
@@ -254,8 +243,8 @@ class Recording:
             segment_count=len(self.completed) + len(growing),
             size_bytes=sum(s.size_bytes for s in self.completed) + sum(s.size_bytes for s in growing),
             duration_ms=sum(s.duration_ms for s in self.completed) + sum(s.duration_ms for s in growing),
-            gaps=len(self.gaps) + (self._gap is not None),
-            dropped_packets=self.dropped_packets + sum(s.lost_packets for s in growing),
+            gaps=len(self.gap_log.closed) + self.gap_log.is_open,
+            dropped_packets=self.gap_log.dropped_packets + sum(s.lost_packets for s in growing),
         )
 
     @property
@@ -265,7 +254,11 @@ class Recording:
     @property
     def is_dropping(self) -> bool:
         """Whether media is being lost at this moment."""
-        return self._gap is not None
+        return self.gap_log.is_open
+
+    @property
+    def gaps(self) -> list[GapFacts]:
+        return self.gap_log.closed
 
     def segment_failed(self, segment: Segment, error: Exception) -> None:
         """The disk refused: end this file with what it has and try again later."""
@@ -278,7 +271,7 @@ class Recording:
         )
         self.facts = replace(self.facts, error=f"{type(error).__name__}: {error}")
         written_ms = segment.writer.duration_ms if segment.writer is not None else 0
-        self._begin_gap(_gap_reason(error), segment.start_ms + written_ms, segment)
+        self._begin_gap(reason_of(error), segment.start_ms + written_ms, segment)
         self._blocked_until_s = self._clock.monotonic_s() + self._retry_s
         self._retry_s = min(RETRY_MAX_S, self._retry_s * 2)
         if segment is self._current or segment is self._old:
@@ -417,9 +410,9 @@ class Recording:
     # cuts
 
     def _begin_segment(self) -> Segment:
-        segment = self._open_segment(self, self._next_index, tuple(self._tracks.values()))
+        tracks = tuple(self._tracks.values())
+        segment = self._open_segment(self, self._next_index, tracks, self._last_ms)
         self._next_index += 1
-        segment.start_ms = segment.end_ms = self._last_ms
         self._boundary_ns = next_boundary_ns(
             self.plan.rotation, max(segment.facts.start_ns, self._runs_arrival_ns)
         )
@@ -472,7 +465,7 @@ class Recording:
         self._settle()
         self._end_cut()
         if self._current is not None:
-            self._begin_gap(GapReason.RECONNECT, self._last_ms, None)
+            self._begin_gap(GapReason.RECONNECT, self._last_ms)
             if self.plan.splits_at_reconnect:
                 self._close_all()
         loop = asyncio.get_running_loop()
@@ -492,7 +485,7 @@ class Recording:
 
     def _target_ms(self, batch: Batch) -> int:
         """Where media goes on: right behind the last packet, or later by what a lost publisher missed."""
-        if self._gap is None or self._gap.reason is not GapReason.RECONNECT:
+        if self.gap_log.reason is not GapReason.RECONNECT:
             return self._last_ms + SEAM_MS
         missed_ms = (batch.arrival_ns - self._last_arrival_ns) // 1_000_000
         return self._last_ms + max(SEAM_MS, missed_ms)
@@ -502,7 +495,7 @@ class Recording:
         limit_ms = self._ends_at_ms
         assert limit_ms is not None
         kept = [packet for packet in batch.packets if dts_ms(packet) < limit_ms]
-        if kept and self._current is not None and self._gap is None:
+        if kept and self._current is not None and not self.gap_log.is_open:
             self._sort(replace(batch, packets=kept))
         self.stop(EndReason.MAX_DURATION)
 
@@ -510,7 +503,7 @@ class Recording:
         """The disk's reserve is reached: end the file cleanly while there is room to."""
         _log.error("disk reserve reached stream=%s recording=%s", self.stream.name, self.facts.id)
         self.facts = replace(self.facts, error="the disk is nearly full: its reserve is not touched")
-        self._begin_gap(GapReason.DISK_FULL, self._last_ms, None)
+        self._begin_gap(GapReason.DISK_FULL, self._last_ms)
         self._blocked_until_s = self._clock.monotonic_s() + self._retry_s
         self._close_all()
 
@@ -518,8 +511,8 @@ class Recording:
 
     def _deliver_through_gap(self, batch: Batch) -> None:
         """Drop media until the disk can take it again and a key frame comes."""
-        if self._gap is None:
-            self._begin_gap(GapReason.SLOW_DISK, self._last_ms, None)
+        if not self.gap_log.is_open:
+            self._begin_gap(GapReason.SLOW_DISK, self._last_ms)
         for i, packet in enumerate(batch.packets):
             if self._tracks.get(packet.track.id) is not packet.track:
                 self._know(packet.track)
@@ -528,7 +521,8 @@ class Recording:
                 rest = batch.packets[i:]
                 self._sort(Batch(rest, batch.arrival_ns, 0))
                 return
-            self._drop(packet)
+            self._last_ms = max(self._last_ms, dts_ms(packet))
+            self.gap_log.drop(packet)
 
     def _may_resume(self, packet: Packet) -> bool:
         primary_id = self._primary_id
@@ -556,9 +550,8 @@ class Recording:
         others = (t.id for t in self._tracks.values() if t.is_video and t.id != primary_id)
         self._awaiting_key = set(others)
 
-    def _begin_gap(self, reason: GapReason, start_ms: int, segment: Segment | None) -> None:
-        if self._gap is None:
-            self._gap = _OpenGap(start_ms, reason, self._clock.wall_ns(), segment)
+    def _begin_gap(self, reason: GapReason, start_ms: int, refused: Segment | None = None) -> None:
+        if self.gap_log.begin(reason, start_ms, self._clock.wall_ns(), refused):
             _log.warning(
                 "gap begins stream=%s recording=%s reason=%s at_ms=%d",
                 self.stream.name,
@@ -567,35 +560,14 @@ class Recording:
                 start_ms,
             )
 
-    def _drop(self, packet: Packet) -> None:
-        assert self._gap is not None
-        size_bytes = len(packet.data)
-        self._last_ms = max(self._last_ms, dts_ms(packet))
-        self._gap.packets += 1
-        self._gap.size_bytes += size_bytes
-        self.dropped_packets += 1
-        self.dropped_bytes += size_bytes
-
     def _close_gap(self, end_ms: int) -> None:
-        gap, self._gap = self._gap, None
+        gap = self.gap_log.close(end_ms)
         if gap is None:
             return
-        refused = gap.segment
-        facts = GapFacts(
-            start_ms=gap.start_ms,
-            duration_ms=max(0, end_ms - gap.start_ms),
-            reason=gap.reason,
-            dropped_packets=gap.packets + (refused.lost_packets if refused is not None else 0),
-            dropped_bytes=gap.size_bytes + (refused.lost_bytes if refused is not None else 0),
-            at_ns=gap.at_ns,
-        )
-        self.gaps.append(facts)
         if self._current is not None:
-            self._current.gaps.append(facts)
-        self._on_gap(self, facts)
-
-
-def _gap_reason(error: Exception) -> GapReason:
-    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-        return GapReason.DISK_FULL
-    return GapReason.DISK_ERROR
+            self._current.gaps.append(gap)
+        elif self.segments:
+            self.segments[-1].gaps.append(gap)
+        else:
+            self.final_gaps.append(gap)
+        self._on_gap(self, gap)

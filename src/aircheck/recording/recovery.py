@@ -27,7 +27,7 @@ from aircheck.facts import (
     SegmentState,
 )
 from aircheck.recording import finalize
-from aircheck.recording.journal import Journal
+from aircheck.recording.journal import FinishedFiles, Journal
 from aircheck.recording.names import final_name
 from aircheck.recording.naming import NameTemplate
 from aircheck.recording.plan import RecordingPlan
@@ -72,13 +72,17 @@ async def find_unfinished(journal: Journal, growing_dir: Path) -> Unfinished:
 
 
 async def recover(
-    unfinished: Unfinished, journal: Journal, plan: RecordingPlan, clock: Clock
+    unfinished: Unfinished,
+    journal: Journal,
+    plan: RecordingPlan,
+    clock: Clock,
+    finished_files: FinishedFiles | None = None,
 ) -> RecoveryReport:
     """Make every file whole and close every recording. Never raises for a single file."""
     report = RecoveryReport()
     recovered: set[str] = set()
     for number, (recording, segment) in enumerate(unfinished.segments, 1):
-        facts = await _recover_segment(recording, segment, journal, plan, report)
+        facts = await _recover_segment(recording, segment, journal, plan, report, finished_files)
         if facts.state is SegmentState.COMPLETE:
             recovered.add(recording.id)
             _log.info(
@@ -100,6 +104,7 @@ async def _recover_segment(
     journal: Journal,
     plan: RecordingPlan,
     report: RecoveryReport,
+    finished_files: FinishedFiles | None,
 ) -> SegmentFacts:
     growing = Path(segment.path)
     try:
@@ -114,6 +119,8 @@ async def _recover_segment(
         if await journal.recording(recording.id) is None:
             await journal.put_recording(recording)
         await journal.put_segment(facts)
+        if finished_files is not None:
+            await finished_files.file_finished(replace(recording, end_reason=EndReason.CRASHED), facts)
         await asyncio.to_thread(finalize.forget, growing)
         await journal.add_event(_segment_event(recording, facts))
     else:

@@ -80,8 +80,8 @@ class Segment:
         self.writer: SegmentWriter | None = None
         self.error: Exception | None = None
         self.gaps: list[GapFacts] = []
-        self.start_ms = 0
-        self.end_ms = 0
+        self.start_ms = facts.start_pts_ms
+        self.end_ms = facts.start_pts_ms
         self.last_packet_ns = facts.start_ns
         self.accepted_packets = 0
         self.accepted_bytes = 0
