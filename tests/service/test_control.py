@@ -27,15 +27,15 @@ async def node(tmp_path: Path) -> AsyncIterator[LiveNode]:
         yield node
 
 
-def start(node: LiveNode, target: Target = CAM, **options: object) -> RecordingFacts:
-    started = node.control.start(target, RecordingOptions(**options), requested_by="test")  # type: ignore[arg-type]
+async def start(node: LiveNode, target: Target = CAM, **options: object) -> RecordingFacts:
+    started = await node.control.start(target, RecordingOptions(**options), requested_by="test")  # type: ignore[arg-type]
     assert started.recording is not None
     return started.recording
 
 
 async def test_a_live_stream_is_recorded_on_request_and_stopped_with_its_final_file(node: LiveNode) -> None:
     stream = node.publish("cam")
-    recording = start(node, name="by-request")
+    recording = await start(node, name="by-request")
     batches = list(av_batches(1000))
     await node.feed(stream, batches)
     assert [one.id for one in node.control.running(media_session_id=stream.id)] == [recording.id]
@@ -49,24 +49,24 @@ async def test_a_live_stream_is_recorded_on_request_and_stopped_with_its_final_f
 
 async def test_a_stream_is_found_by_media_session_name_and_application(node: LiveNode) -> None:
     live, vod = node.publish("cam", "live", "m1"), node.publish("cam", "vod", "m2")
-    assert start(node, Target(media_session_id="m2")).media_session_id == vod.id
-    assert start(node, Target(name="cam", app="live")).media_session_id == live.id
+    assert (await start(node, Target(media_session_id="m2"))).media_session_id == vod.id
+    assert (await start(node, Target(name="cam", app="live"))).media_session_id == live.id
     with pytest.raises(Conflict, match="'live', 'vod'"):
-        start(node)
+        await start(node)
     for absent in (
         Target(name="cam", app="other"),
         Target(media_session_id="m3"),
         Target(media_session_id="m1", name="other"),
     ):
         with pytest.raises(NotFound):
-            start(node, absent)
+            await start(node, absent)
     with pytest.raises(InvalidRequest):
-        start(node, Target())
+        await start(node, Target())
 
 
 async def test_one_stream_may_be_recorded_several_times_at_once(node: LiveNode) -> None:
     stream = node.publish()
-    first, second = start(node, name="a"), start(node, name="b")
+    first, second = await start(node, name="a"), await start(node, name="b")
     await node.feed(stream, av_batches(600))
     assert {one.id for one in node.control.running(name="cam", app="live")} == {first.id, second.id}
     await node.control.stop(first.id)
@@ -75,7 +75,7 @@ async def test_one_stream_may_be_recorded_several_times_at_once(node: LiveNode) 
 
 async def test_a_pause_shows_in_list_catalogue_and_events(node: LiveNode) -> None:
     stream = node.publish()
-    recording = start(node)
+    recording = await start(node)
     await node.feed(stream, av_batches(600))
     assert (await node.control.pause(recording.id)).state is RecordingState.PAUSED
     row = await node.catalog.recording(recording.id)
@@ -95,7 +95,7 @@ async def test_a_pause_shows_in_list_catalogue_and_events(node: LiveNode) -> Non
 
 async def test_a_split_makes_two_files(node: LiveNode) -> None:
     stream = node.publish()
-    recording = start(node)
+    recording = await start(node)
     batches = list(av_batches(3000))
     await node.feed(stream, batches[:7])
     await node.control.split(recording.id)
@@ -105,7 +105,7 @@ async def test_a_split_makes_two_files(node: LiveNode) -> None:
 
 async def test_what_has_ended_cannot_be_changed_any_more(node: LiveNode) -> None:
     stream = await node.publish_media()
-    recording = start(node)
+    recording = await start(node)
     await node.feed(stream, av_batches(400, start_ms=1000))
     await node.control.stop(recording.id)
     for verb in (node.control.pause, node.control.resume, node.control.split):
@@ -128,7 +128,7 @@ async def test_what_is_unknown_is_not_found(node: LiveNode) -> None:
 async def test_a_stop_that_takes_too_long_says_that_the_file_is_still_being_finished(tmp_path: Path) -> None:
     async with LiveNode.opened(tmp_path, stop_timeout_s=0) as node:
         stream = node.publish()
-        recording = start(node)
+        recording = await start(node)
         await node.feed(stream, av_batches(600))
         assert (await node.control.stop(recording.id)).state is RecordingState.FINALIZING
         patient = ControlService(node.registry, node.recorder, node.journal, node.plan)
@@ -136,8 +136,8 @@ async def test_a_stop_that_takes_too_long_says_that_the_file_is_still_being_fini
 
 
 async def test_a_recording_is_armed_for_one_coming_or_for_each(node: LiveNode) -> None:
-    once = node.control.start(CAM, RecordingOptions(name="once"), requested_by="a", waits=True)
-    each = node.control.start(CAM, RecordingOptions(name="each"), requested_by="b", keep_alive=True)
+    once = await node.control.start(CAM, RecordingOptions(name="once"), requested_by="a", waits=True)
+    each = await node.control.start(CAM, RecordingOptions(name="each"), requested_by="b", keep_alive=True)
     assert once.recording is each.recording is None
     assert node.control.armed() == (once.armed, each.armed)
     stream = await node.publish_media("cam")
@@ -154,27 +154,27 @@ async def test_a_recording_is_armed_for_one_coming_or_for_each(node: LiveNode) -
 
 async def test_a_live_stream_that_is_kept_is_recorded_now_and_armed_for_later(node: LiveNode) -> None:
     node.publish()
-    started = node.control.start(CAM, requested_by="test", keep_alive=True)
+    started = await node.control.start(CAM, requested_by="test", keep_alive=True)
     assert started.recording is not None
     assert started.armed is not None
     assert started.armed.keep_alive
 
 
 async def test_arming_the_same_twice_is_a_conflict(node: LiveNode) -> None:
-    node.control.start(CAM, requested_by="test", waits=True)
+    await node.control.start(CAM, requested_by="test", waits=True)
     with pytest.raises(Conflict, match="armed already"):
-        node.control.start(CAM, requested_by="test", waits=True)
-    node.control.start(CAM, RecordingOptions(name="other"), requested_by="test", waits=True)
+        await node.control.start(CAM, requested_by="test", waits=True)
+    await node.control.start(CAM, RecordingOptions(name="other"), requested_by="test", waits=True)
 
 
 async def test_a_media_session_cannot_be_waited_for(node: LiveNode) -> None:
     with pytest.raises(InvalidRequest, match="never comes back"):
-        node.control.start(Target(media_session_id="m1"), requested_by="test", waits=True)
+        await node.control.start(Target(media_session_id="m1"), requested_by="test", waits=True)
 
 
 async def test_a_publisher_is_asked_to_go(node: LiveNode) -> None:
     stream = node.publish()
-    recording = start(node)
+    recording = await start(node)
     await node.feed(stream, av_batches(600))
     node.control.close_stream(stream.id)
     assert not stream.is_live
@@ -185,7 +185,7 @@ async def test_nothing_is_begun_below_the_disks_reserve(tmp_path: Path) -> None:
     async with LiveNode.opened(tmp_path, min_free_bytes=1 << 60) as node:
         node.publish()
         with pytest.raises(Refused, match="kept in reserve") as caught:
-            start(node)
+            await start(node)
         assert "min_free_bytes" in caught.value.remedy
 
 
@@ -200,7 +200,7 @@ async def test_a_folder_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
         )
         node.publish()
         with pytest.raises(Refused, match="cannot record into"):
-            start(node)
+            await start(node)
 
 
 def test_options_take_the_place_of_what_the_settings_say() -> None:
@@ -253,7 +253,7 @@ def test_an_option_that_cannot_be_meant_is_refused_with_a_remedy(option: str, va
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "a/../../b", ".aircheck/x"])
 async def test_no_name_leads_out_of_the_record_folder(node: LiveNode, name: str) -> None:
     stream = node.publish()
-    recording = start(node, name=name)
+    recording = await start(node, name=name)
     await node.feed(stream, av_batches(400))
     await node.control.stop(recording.id)
     (segment,) = await node.catalog.segments(recording.id)

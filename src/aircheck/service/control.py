@@ -77,7 +77,7 @@ class ControlService:
 
     # beginning
 
-    def start(
+    async def start(
         self,
         target: Target,
         options: RecordingOptions = _AS_SET,
@@ -86,7 +86,7 @@ class ControlService:
         waits: bool = False,
         keep_alive: bool = False,
     ) -> Started:
-        """Record a live stream, besides whatever records it already.
+        """Record a live stream, besides whatever records it already; returns when it is in the catalogue.
 
         `waits`: if the stream is not live, arm the recording for when it comes. `keep_alive`: also again each
         time it comes back. Raises `InvalidRequest`, `NotFound`, `Conflict`, `Refused`.
@@ -111,7 +111,10 @@ class ControlService:
             armed = self._recorder.arm(
                 target.name, plan, requested_by=requested_by, app=target.app, keep_alive=keep_alive
             )
-        return Started(recording, armed)
+        if recording is None:
+            return Started(None, armed)
+        await self._recorder.until_catalogued(recording)
+        return Started(recording.current_facts(), armed)
 
     def armed(self) -> tuple[Armed, ...]:
         """What waits for streams to come, the oldest first."""
@@ -242,9 +245,9 @@ class ControlService:
 
     # doing
 
-    def _record(self, stream: Stream, plan: RecordingPlan, requested_by: str) -> RecordingFacts:
+    def _record(self, stream: Stream, plan: RecordingPlan, requested_by: str) -> Recording:
         try:
-            recording = self._recorder.record(stream, plan, requested_by=requested_by)
+            return self._recorder.record(stream, plan, requested_by=requested_by)
         except DiskReserveError as error:
             raise Refused(error.message, remedy=error.remedy) from error
         except OSError as error:
@@ -252,7 +255,6 @@ class ControlService:
                 f"cannot record into {plan.growing_dir}: {error.strerror or error}",
                 remedy="make the folder writable for the server's user, or mount its disk",
             ) from error
-        return recording.current_facts()
 
     def _check_armable(self, target: Target, plan: RecordingPlan) -> None:
         wanted = (target.name, target.app, plan)

@@ -7,6 +7,7 @@ from collections import Counter
 from fastapi import FastAPI
 
 from aircheck import __version__
+from aircheck.faces.api.control import control_routes
 from aircheck.faces.api.files import file_routes
 from aircheck.faces.api.health import health_routes
 from aircheck.faces.api.metrics import NodeCollector, make_registry
@@ -18,6 +19,8 @@ from aircheck.service.services import Services
 _DESCRIPTION = """\
 Live streams, recordings and their files. Lists are paged: ask again with `cursor` set to the `next_cursor`
 of the page before. Errors are problem details (RFC 9457) with a `remedy`.
+
+This port has no login yet: whoever reaches it may do everything that is listed here.
 """
 
 
@@ -35,6 +38,7 @@ def create_app(services: Services) -> FastAPI:
         separate_input_output_schemas=False,
     )
     app.include_router(api_routes(services))
+    app.include_router(control_routes(services))
     app.include_router(file_routes(services))
     app.include_router(health_routes(services, make_registry(collector), collector))
     app.include_router(page_routes(services))

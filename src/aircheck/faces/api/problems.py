@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aircheck.errors import AircheckError, CatalogError
-from aircheck.service.errors import InvalidRequest, NotFound, NotYetPlayable
+from aircheck.service.errors import Conflict, InvalidRequest, NotFound, NotYetPlayable, Refused
 
 _log = logging.getLogger(__name__)
 
@@ -29,12 +29,16 @@ _REFUSALS: dict[type[AircheckError], tuple[int, str]] = {
     NotFound: (404, "not-found"),
     NotYetPlayable: (503, "not-yet-playable"),
     InvalidRequest: (422, "invalid-request"),
+    Conflict: (409, "conflict"),
+    Refused: (507, "no-storage"),
 }
 _TITLES = {422: "Unprocessable Content"}
 """Where Python's phrase is not that of RFC 9110 in all versions."""
 _REMEDIES = {
+    403: "call from a program, or from a page of this server",
     404: "GET /openapi.json or /docs lists the paths that exist",
     405: "the Allow header names the methods of this path",
+    415: "send JSON with `Content-Type: application/json`",
     422: "correct the named fields and send the request again",
 }
 

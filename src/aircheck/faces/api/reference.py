@@ -8,6 +8,7 @@ A test fails while a page is not what this prints.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
@@ -31,6 +32,11 @@ neither repeats nor hides anything.
 **Errors** are problem details (RFC 9457), `application/problem+json`: `type` (`urn:aircheck:problem:…`),
 `title`, `status`, `detail` and a `remedy`. With 422, `errors` names each argument. A 500 tells a reference
 and nothing else; the log has the rest under it.
+
+**Commands** are `POST` and `DELETE`. A body is JSON and says so by `Content-Type: application/json`; what a
+browser sends for a page of another site is refused with 403. This port has no login yet: whoever reaches it
+may do everything that stands here, so keep it on 127.0.0.1 or behind a proxy that asks who it is (see
+[TLS and access](../how-to/secure.md)).
 
 **Files** know `Range` (also several at once), `If-Range`, `If-None-Match`, `If-Match`, `If-Modified-Since`
 and `If-Unmodified-Since`. A file that still grows is served as if it were finished at that moment, with
@@ -96,8 +102,22 @@ def _operation_lines(method: str, path: str, operation: Mapping[str, Any]) -> It
         for parameter in parameters:
             words = parameter.get("description", "")
             yield f"| `{parameter['name']}` | {parameter['in']} | {_type(parameter['schema'])} | {words} |"
+    if body := operation.get("requestBody"):
+        yield from _body_lines(body["content"]["application/json"])
     yield ""
     yield "Answers: " + ", ".join(_answers(operation["responses"])) + "."
+
+
+def _body_lines(body: Mapping[str, Any]) -> Iterator[str]:
+    yield ""
+    yield f"Body: {_type(body['schema'])}."
+    for example in body.get("examples", {}).values():
+        yield ""
+        yield f"{example['summary']}:"
+        yield ""
+        yield "```json"
+        yield json.dumps(example["value"], ensure_ascii=False)
+        yield "```"
 
 
 def _answers(responses: Mapping[str, Any]) -> Iterator[str]:
@@ -132,7 +152,11 @@ def _type(schema: Mapping[str, Any]) -> str:
         return " or ".join(_type(each) for each in schema["anyOf"])
     if schema.get("type") == "array":
         return f"list of {_type(schema['items'])}"
-    limits = [f"{sign} {schema[key]}" for key, sign in (("minimum", "≥"), ("maximum", "≤")) if key in schema]
+    if "enum" in schema:
+        return "one of " + ", ".join(f"`{value}`" for value in schema["enum"])
+    limits = [
+        f"{sign} {schema[key]:.0f}" for key, sign in (("minimum", "≥"), ("maximum", "≤")) if key in schema
+    ]
     default = [f"default {schema['default']}"] if schema.get("default") is not None else []
     kind = schema.get("format") or schema.get("type", "any")
     return ", ".join([kind, *limits, *default])
