@@ -97,9 +97,8 @@ def _parsed_rotation(text: str) -> RotationRule:
     try:
         return parse_rotation(text)
     except ValueError as error:
-        raise InvalidRequest(
-            f"rotation: {error}", remedy='"20" is seconds, "20M" megabytes, "disabled" never'
-        ) from error
+        message, _, remedy = str(error).partition("; ")
+        raise InvalidRequest(f"rotation: {message}", remedy=remedy) from error
 
 
 def _check_range(option: str, value: int, maximum: int | None = None) -> None:
