@@ -34,6 +34,7 @@ from aircheck.ingest.rtmp_session import RtmpSession
 from aircheck.observability import configure_logging
 from aircheck.playback.rtmp_play import RtmpViewer
 from aircheck.recording import recovery
+from aircheck.recording.hooks import HookPlan, Hooks
 from aircheck.recording.naming import NameTemplate, OnConflict
 from aircheck.recording.plan import RecordingPlan
 from aircheck.recording.recorder import Recorder
@@ -94,16 +95,21 @@ class Node:
         self.catalog = await Catalog.open(settings.catalog_path)
         self.journal = CatalogJournal(self.catalog)
         interval_s = settings.record.durability_interval_ms / 1000
-        self.recorder = Recorder(self.journal, self.clock, durability_interval_s=interval_s)
+        self.hooks = Hooks(_hook_plan(settings), self.journal, self.clock)
+        self.recorder = Recorder(
+            self.journal, self.clock, durability_interval_s=interval_s, finished_files=self.hooks
+        )
         plan = recording_plan(settings.record)
         unfinished = await recovery.find_unfinished(self.journal, plan.growing_dir)
         self.recorder.start()
+        self.recorder.volume_of(plan.growing_dir)
         self.publications = PublicationService(
             self.registry, self.recorder, self.journal, plan if settings.record.enabled else None
         )
         self.control = ControlService(self.registry, self.recorder, self.journal, plan)
         self._start_rtmp()
         await self._start_http()
+        await self.hooks.start()
         self.tasks.spawn(self._recover(unfinished, plan), "recovery")
         self.tasks.spawn(self._watch_loop(), "loop lag")
 
@@ -113,6 +119,7 @@ class Node:
         await self.rtmp.stop(EndReason.SHUTDOWN)
         await self.recorder.stop(EndReason.SHUTDOWN)
         await self.publications.tasks.join()
+        await self.hooks.stop(self.settings.hooks.stop_timeout_s)
         await self.http.stop()
         await self.services.downloads.stop()
         self.services.health.stop()
@@ -185,6 +192,7 @@ class Node:
                     self.rtmp,
                     self.access,
                     self.journal,
+                    self.hooks,
                     http_connections=lambda: self.http.connections,
                     loop_lag=lambda: (self.lag_s, self.max_lag_s),
                 ),
@@ -201,7 +209,7 @@ class Node:
         if not unfinished.segments and not unfinished.recordings:
             return
         _log.warning("recovering after a crash files=%d", len(unfinished))
-        report = await recovery.recover(unfinished, self.journal, plan, self.clock)
+        report = await recovery.recover(unfinished, self.journal, plan, self.clock, self.hooks)
         _log.info(
             "recovery done recovered=%d empty=%d missing=%d failed=%d cut_bytes=%d",
             report.recovered,
@@ -323,6 +331,16 @@ def recording_plan(record: RecordSettings) -> RecordingPlan:
         reserve_bytes=record.reserve_kb * 1024,
         settle_s=record.settle_s,
         min_free_bytes=record.min_free_bytes,
+    )
+
+
+def _hook_plan(settings: Settings) -> HookPlan:
+    hooks = settings.hooks
+    return HookPlan(
+        script=hooks.on_record.absolute() if hooks.on_record is not None else None,
+        waiting_dir=settings.record.dir.absolute() / HIDDEN_FOLDER / "hooks",
+        timeout_s=hooks.timeout_s,
+        max_parallel=hooks.max_parallel,
     )
 
 

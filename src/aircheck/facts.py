@@ -168,6 +168,8 @@ class EventKind(StrEnum):
     SEGMENT_CREATED = "segment.created"
     SEGMENT_COMPLETED = "segment.completed"
     GAP = "recording.gap"
+    HOOK_DONE = "hook.done"
+    HOOK_FAILED = "hook.failed"
 
 
 @dataclass(frozen=True, slots=True)

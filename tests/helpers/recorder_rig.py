@@ -12,6 +12,7 @@ from aircheck.clock import SystemClock
 from aircheck.facts import EndReason, Event, RecordingFacts, RecordingState, SegmentFacts, SegmentState
 from aircheck.hub.stream import Stream
 from aircheck.media.packet import Batch
+from aircheck.recording.journal import FinishedFiles
 from aircheck.recording.naming import NameTemplate
 from aircheck.recording.plan import RecordingPlan
 from aircheck.recording.recorder import Recorder
@@ -72,11 +73,13 @@ def make_plan(root: Path, template: str = "{streamName}", **changes: object) -> 
 class Rig:
     """`async with Rig(folder) as rig`: a started recorder; leaving stops it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, finished_files: FinishedFiles | None = None) -> None:
         self.root = root
         self.journal = MemoryJournal()
         self.clock = SystemClock()
-        self.recorder = Recorder(self.journal, self.clock, durability_interval_s=0.1)
+        self.recorder = Recorder(
+            self.journal, self.clock, durability_interval_s=0.1, finished_files=finished_files
+        )
 
     async def __aenter__(self) -> Rig:
         self.recorder.start()

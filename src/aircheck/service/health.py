@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from aircheck.clock import Clock
+from aircheck.recording.hooks import HookStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class NodeStatus:
     errors: Mapping[str, int] = field(default_factory=dict)
     loop_lag_s: float = 0.0
     max_loop_lag_s: float = 0.0
+    hooks: HookStatus = field(default_factory=HookStatus)
 
 
 class LiveNode(Protocol):

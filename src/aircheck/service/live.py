@@ -13,6 +13,7 @@ from aircheck.facts import RecordingFacts, SegmentFacts
 from aircheck.hub.registry import Registry
 from aircheck.hub.stream import Stream
 from aircheck.ingest.rtmp_server import RtmpServer
+from aircheck.recording.hooks import Hooks
 from aircheck.recording.recorder import Recorder
 from aircheck.recording.volume import Volume
 from aircheck.service.access import AccessService
@@ -93,6 +94,7 @@ class LiveState:
         rtmp: RtmpServer,
         access: AccessService,
         journal: CatalogJournal,
+        hooks: Hooks,
         *,
         http_connections: Callable[[], int],
         loop_lag: Callable[[], tuple[float, float]],
@@ -101,6 +103,7 @@ class LiveState:
         self._rtmp = rtmp
         self._access = access
         self._journal = journal
+        self._hooks = hooks
         self._http_connections = http_connections
         self._loop_lag = loop_lag
 
@@ -115,6 +118,7 @@ class LiveState:
                 "catalog": self._journal.errors,
                 "finalize": self._recorder.failed_segments,
             },
+            hooks=self._hooks.status(),
             loop_lag_s=lag_s,
             max_loop_lag_s=max_lag_s,
         )

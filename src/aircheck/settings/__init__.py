@@ -11,6 +11,7 @@ from aircheck.settings.load import Problem, SettingsError, load_settings
 from aircheck.settings.model import (
     AccessSettings,
     CatalogSettings,
+    HooksSettings,
     HttpSettings,
     LogSettings,
     PumpSettings,
@@ -24,6 +25,7 @@ from aircheck.settings.values import Listen
 __all__ = [
     "AccessSettings",
     "CatalogSettings",
+    "HooksSettings",
     "HttpSettings",
     "Listen",
     "LogSettings",

@@ -15,9 +15,11 @@ from typing import Any, get_origin
 from pydantic import BaseModel, ValidationError
 
 from aircheck.errors import ConfigError
+from aircheck.recording.hook_facts import HOOK_VARIABLES
 from aircheck.settings.model import ENV_DELIMITER, ENV_PREFIX, Settings
 
 CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"
+_NO_SETTINGS = {CONFIG_VARIABLE, *HOOK_VARIABLES}
 DEFAULT_FILE = Path("aircheck.toml")
 
 _SECRET_SECTIONS = ("access",)
@@ -137,7 +139,7 @@ def _environment_problems(environ: Mapping[str, str]) -> Iterator[Problem]:
     known = {environment_variable(section, key): field for section, key, field in _fields()}
     for name, value in environ.items():
         variable = name.upper()
-        if not variable.startswith(ENV_PREFIX) or variable == CONFIG_VARIABLE:
+        if not variable.startswith(ENV_PREFIX) or variable in _NO_SETTINGS:
             continue
         if variable not in known:
             yield Problem(name, "is no setting", _did_you_mean(variable, list(known)) or "Unset it.")

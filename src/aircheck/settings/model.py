@@ -294,6 +294,37 @@ class RecordSettings(Section):
         return self.tmp_dir if self.tmp_dir is not None else self.dir / HIDDEN_FOLDER / "growing"
 
 
+class HooksSettings(Section):
+    """Scripts that are run for finished files."""
+
+    on_record: OptionalPath = Field(
+        default=None,
+        description="Run for each finished file, also for those that a crash left: `$1` is the stream's "
+        "name, `$2` the absolute path, and variables `AIRCHECK_…` tell the rest. Run at least once for each "
+        "file, over crashes and restarts; recordings never wait for it. Empty: no hook, and files that are "
+        "finished meanwhile never get one.",
+    )
+    timeout_s: float = Field(
+        default=600,
+        gt=0,
+        description="A script that runs longer is ended together with all that it has started, and is not "
+        "run again for that file. Give it room to copy the largest file to the slowest place.",
+    )
+    max_parallel: int = Field(
+        default=4,
+        ge=1,
+        le=256,
+        description="Scripts at a time; further ones wait in the order of their files. More of them take "
+        "CPU and disk from recordings; too few fall behind when many streams end at once.",
+    )
+    stop_timeout_s: float = Field(
+        default=15,
+        ge=0,
+        description="How long the end of the server waits for scripts that run or wait. What is not done by "
+        "then is ended, and run from its beginning after the next start.",
+    )
+
+
 class CatalogSettings(Section):
     """The database of streams, recordings and segments."""
 
@@ -375,6 +406,7 @@ class Settings(BaseSettings):
     rtmps: RtmpsSettings = RtmpsSettings()
     http: HttpSettings = HttpSettings()
     record: RecordSettings = RecordSettings()
+    hooks: HooksSettings = HooksSettings()
     catalog: CatalogSettings = CatalogSettings()
     access: AccessSettings = AccessSettings()
     pump: PumpSettings = PumpSettings()

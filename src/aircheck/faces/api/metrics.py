@@ -101,6 +101,9 @@ METRICS = {
         _gauge("aircheck_volume_write_latency_seconds", "The last write.", _VOLUME),
         _gauge("aircheck_volume_write_latency_max_seconds", "The slowest write.", _VOLUME),
         _gauge("aircheck_volume_unsynced_seconds", "Time since the last sync.", _VOLUME),
+        _gauge("aircheck_hooks_waiting", "Hooks whose turn has not come."),
+        _gauge("aircheck_hooks_running", "Hooks that run now."),
+        _counter("aircheck_hooks", "Hooks that are over; kept: could not be started yet.", ("outcome",)),
         _counter("aircheck_http_responses", "Answers over HTTP, by status.", ("code",)),
         _counter("aircheck_http_downloads", "Recorded files that were asked for."),
         _gauge("aircheck_http_downloads_active", "Files that are being sent now."),
@@ -138,6 +141,7 @@ class NodeCollector(Collector):
         yield from self._track_rows()
         yield from self._recording_rows()
         yield from self._volume_rows()
+        yield from self._hook_rows()
         yield from self._http_rows()
 
     def _node_rows(self) -> Iterator[tuple[str, Iterable[Row]]]:
@@ -206,6 +210,13 @@ class NodeCollector(Collector):
             [(key, v.max_write_latency_s) for key, v in volumes],
         )
         yield "aircheck_volume_unsynced_seconds", [(key, v.since_sync_s) for key, v in volumes]
+
+    def _hook_rows(self) -> Iterator[tuple[str, Iterable[Row]]]:
+        hooks = self._services.health.node().hooks
+        yield "aircheck_hooks_waiting", _one(hooks.waiting)
+        yield "aircheck_hooks_running", _one(hooks.running)
+        outcomes = ("done", "failed", "refused", "kept")
+        yield "aircheck_hooks", [((outcome,), getattr(hooks, outcome)) for outcome in outcomes]
 
     def _http_rows(self) -> Iterator[tuple[str, Iterable[Row]]]:
         downloads = self._services.downloads.counters
