@@ -292,6 +292,8 @@ class FlvDemuxer:
                         self._add_picture(
                             lane, tag.is_keyframe, timestamp, tag.composition_time_ms, tag.body, packets
                         )
+                case VideoPacketType.SEQUENCE_END:
+                    pass  # the usual last word of an encoder
                 case _:
                     self._count("ignored_messages", type_id=VIDEO_MESSAGE, packet_type=tag.packet_type.name)
 
@@ -340,6 +342,8 @@ class FlvDemuxer:
                         self._add_sound(lane, timestamp, tag.body, packets)
                 case AudioPacketType.MULTICHANNEL_CONFIG if len(tag.body) > 1:
                     lane.channels = tag.body[1]
+                case AudioPacketType.SEQUENCE_END:
+                    pass  # the usual last word of an encoder
                 case _:
                     self._count("ignored_messages", type_id=AUDIO_MESSAGE, packet_type=tag.packet_type.name)
 
