@@ -131,6 +131,7 @@ def test_a_host_moves_every_listener_that_is_on_and_keeps_the_ports() -> None:
         ("[record]\nname = '{a}'", 2, 'unknown element "{a}"', "name is"),
         ("[record]\nformat = 'avi'", 2, "'mp4'", '"mp4" when it is left out'),
         ("[log]\nlevel = 'loud'", 2, "'debug', 'info', 'warning' or 'error'", '"info" when it is left out'),
+        ("[record]\ntmp_dir = 'a/../records'", 1, "tmp_dir is dir itself", ""),
         ("[record]\nrotation_aligned = true", 1, "needs a rotation by time", ""),
         ("[record]\nrotation = '9M'\nrotation_aligned = true", 1, "needs a rotation by time", ""),
         ("[record]\nrotation_utc_offset = '2'", 2, "is no offset to UTC", '"+00:00" when it is left out'),

@@ -129,3 +129,15 @@ async def test_foreign_files_in_the_growing_folder_are_left_alone(tmp_path: Path
     foreign.write_bytes(b"\0\0\0\x18ftypisom" + bytes(200))
     await recover(root, journal)
     assert foreign.read_bytes()[4:8] == b"ftyp"
+
+
+async def test_finished_files_in_the_growing_folder_are_never_deleted(tmp_path: Path) -> None:
+    async with Rig(tmp_path) as rig:
+        plan = replace(make_plan(tmp_path), growing_dir=tmp_path)
+        await rig.record(new_stream("cam"), BATCHES, plan)
+    (file,) = tmp_path.glob("*.mp4")
+    content = file.read_bytes()
+    for journal in (rig.journal, MemoryJournal()):
+        unfinished = await recovery.find_unfinished(journal, tmp_path)
+        await recovery.recover(unfinished, journal, plan, SystemClock())
+        assert file.read_bytes() == content

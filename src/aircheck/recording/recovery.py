@@ -121,7 +121,7 @@ async def _recover_segment(
         await journal.put_segment(facts)
         if finished_files is not None:
             await finished_files.file_finished(replace(recording, end_reason=EndReason.CRASHED), facts)
-        await asyncio.to_thread(finalize.forget, growing)
+        await asyncio.to_thread(_forget, growing, Path(facts.path))
         await journal.add_event(_segment_event(recording, facts))
     else:
         await journal.put_segment(facts)
@@ -158,6 +158,12 @@ def _make_whole(
         path=str(path),
         file_name=path.relative_to(plan.record_dir).as_posix(),
     )
+
+
+def _forget(growing: Path, final: Path) -> None:
+    """Take the growing name away, unless it is the final one: somebody lets files grow where they stay."""
+    if growing.resolve() != final.resolve():
+        finalize.forget(growing)
 
 
 def _plan_of(recording: RecordingFacts, plan: RecordingPlan) -> RecordingPlan:

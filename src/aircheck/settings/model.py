@@ -283,6 +283,12 @@ class RecordSettings(Section):
     )
 
     @model_validator(mode="after")
+    def _grows_apart(self) -> RecordSettings:
+        if self.tmp_dir is not None and self.tmp_dir.resolve() == self.dir.resolve():
+            raise ValueError("tmp_dir is dir itself: finished files would be taken for growing ones")
+        return self
+
+    @model_validator(mode="after")
     def _can_be_aligned(self) -> RecordSettings:
         if self.rotation_aligned and self.rotation.duration_ms is None:
             raise ValueError('rotation_aligned needs a rotation by time, such as rotation = "3600"')
