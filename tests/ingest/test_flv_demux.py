@@ -39,8 +39,7 @@ class Bench:
 
     @property
     def counted(self) -> dict[str, int]:
-        counters = self.demuxer.counters
-        return {name: count for name in counters.__slots__ if (count := getattr(counters, name))}
+        return self.demuxer.notices()
 
 
 def fed(clip: Clip, messages_at_a_time: int = 7) -> Bench:

@@ -105,6 +105,16 @@ async def test_every_packet_of_a_publisher_reaches_the_hub() -> None:
     assert stream.counters.packets == len(sent(BATCHES))
 
 
+async def test_what_is_odd_in_the_media_is_counted_with_its_stream() -> None:
+    async with running() as rig, Peer(rig.listen()) as peer:
+        number = await peer.publish("cam")
+        peer.connection.send_media_batch(number, [(9, 0, b"\x17")] * 3)
+        await peer.send(number, BATCHES)
+        await until(lambda: len(rig.listener.data()) == len(sent(BATCHES)))
+    (stream,) = rig.streams
+    assert stream.notices() == {"malformed_tags": 3}
+
+
 async def test_media_sent_before_the_answer_is_not_lost() -> None:
     async with running() as rig, Peer(rig.listen()) as peer:
         await peer.connect()

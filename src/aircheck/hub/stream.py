@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from aircheck.facts import EndReason, StreamFacts, TrackFacts
@@ -48,6 +48,8 @@ class Stream:
         self.first_arrival_ns = 0
         self.last_arrival_ns = 0
         self.back_buffer = BackBuffer(back_buffer_bytes)
+        self.notices: Callable[[], Mapping[str, int]] = dict
+        """What was odd in its media so far, by kind; whoever feeds the stream puts its counters here."""
         self._rate_from: tuple[int, int] = (0, 0)
         self._rate_bps = 0
         self._subscribers: tuple[Subscriber, ...] = ()

@@ -181,6 +181,10 @@ class FlvDemuxer:
         self._counters.audio_resyncs = sum(lane.grid.resyncs for lane in lanes)
         return self._counters
 
+    def notices(self) -> dict[str, int]:
+        """The counters that are not zero, by name."""
+        return {name: count for name, count in asdict(self.counters).items() if count}
+
     def is_settled(self, now_ns: int) -> bool:
         """Whether the tracks are known: audio and video are there, or the second had its time to come."""
         if self._first_media_ns is None:

@@ -259,6 +259,7 @@ class RtmpSession:
             self._reject(event, "NetStream.Publish.BadName", error.message)
             return
         demuxer = FlvDemuxer(on_notice=self._server.notice_to(stream))
+        stream.notices = demuxer.notices
         self.publications[event.stream_id] = Publication(event.stream_id, stream, demuxer)
         self._conn.accept_publish(event)
         self._follow_demand(stream.is_watched)

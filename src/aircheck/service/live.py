@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import cast
 
-from aircheck.facts import RecordingFacts, SegmentFacts
+from aircheck.facts import RecordingFacts, SegmentFacts, TrackFacts
 from aircheck.hub.registry import Registry
 from aircheck.hub.stream import Stream
 from aircheck.ingest.rtmp_server import RtmpServer
 from aircheck.recording.hooks import Hooks
 from aircheck.recording.recorder import Recorder
+from aircheck.recording.recording import Recording
 from aircheck.recording.volume import Volume
 from aircheck.service.access import AccessService
 from aircheck.service.growing import GrowingFile
@@ -35,19 +36,44 @@ class LiveHub:
         self._recorder = recorder
 
     def streams(self) -> Sequence[StreamStatus]:
-        return [self._status(stream) for stream in self._registry]
+        recordings: defaultdict[Stream, list[Recording]] = defaultdict(list)
+        for recording in self._recorder:
+            recordings[recording.stream].append(recording)
+        return [_stream_status(stream, recordings[stream]) for stream in self._registry]
 
-    def _status(self, stream: Stream) -> StreamStatus:
-        recordings = [recording for recording in self._recorder if recording.stream is stream]
-        return StreamStatus(
-            facts=replace(stream.facts, tracks=stream.track_facts()),
-            packets=stream.counters.packets,
-            size_bytes=stream.counters.size_bytes,
-            bitrate_bps=stream.bitrate_bps(),
-            gaps=sum(len(recording.gaps) for recording in recordings),
-            dropped_packets=sum(recording.current_facts().dropped_packets for recording in recordings),
-            subscribers=len(stream.subscribers),
+
+def _stream_status(stream: Stream, recordings: Sequence[Recording]) -> StreamStatus:
+    reasons = Counter(gap.reason.value for recording in recordings for gap in recording.gaps)
+    # One that goes on from an earlier publication has counted that one's packets too.
+    own = (one for one in recordings if one.facts.media_session_id == stream.id)
+    return StreamStatus(
+        facts=replace(stream.facts, tracks=_counted(stream.track_facts(), next(own, None))),
+        packets=stream.counters.packets,
+        size_bytes=stream.counters.size_bytes,
+        bitrate_bps=stream.bitrate_bps(),
+        gaps=reasons.total(),
+        dropped_packets=sum(recording.current_facts().dropped_packets for recording in recordings),
+        subscribers=len(stream.subscribers),
+        gap_reasons=reasons,
+        notices=stream.notices(),
+    )
+
+
+def _counted(tracks: Sequence[TrackFacts], recording: Recording | None) -> tuple[TrackFacts, ...]:
+    """The tracks with what a recording has written of each."""
+    if recording is None:
+        return tuple(tracks)
+    growing = [segment.current_facts() for segment in recording.segments]
+    written = [track for segment in (*recording.completed, *growing) for track in segment.tracks]
+    return tuple(
+        replace(
+            track,
+            packets=sum(one.packets for one in written if one.id == track.id),
+            size_bytes=sum(one.size_bytes for one in written if one.id == track.id),
+            duration_ms=sum(one.duration_ms for one in written if one.id == track.id),
         )
+        for track in tracks
+    )
 
 
 class LiveRecorder:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from aircheck.clock import Clock
@@ -13,7 +13,11 @@ from aircheck.service.errors import NotFound
 
 @dataclass(frozen=True, slots=True)
 class StreamStatus:
-    """A live stream and what passed through it since it was published. Counts per track are in its facts."""
+    """A live stream and what passed through it since it was published.
+
+    `gap_reasons` are its recordings' gaps by reason, `notices` what was odd in its media by kind. The counts
+    per track in its facts are of its oldest running recording, and 0 while nothing records it.
+    """
 
     facts: StreamFacts
     packets: int = 0
@@ -22,6 +26,8 @@ class StreamStatus:
     gaps: int = 0
     dropped_packets: int = 0
     subscribers: int = 0
+    gap_reasons: Mapping[str, int] = field(default_factory=dict)
+    notices: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def id(self) -> str:

@@ -77,8 +77,8 @@ METRICS = {
         _gauge("aircheck_event_loop_lag_max_seconds", "The largest lag since this node was started."),
         _counter("aircheck_stream_received_bytes", "Media received since the publication.", _STREAM),
         _counter("aircheck_stream_received_packets", "Packets received since the publication.", _STREAM),
-        _counter("aircheck_stream_track_received_bytes", "Media received of one track.", _TRACK),
-        _counter("aircheck_stream_track_received_packets", "Packets received of one track.", _TRACK),
+        _counter("aircheck_stream_track_received_bytes", "Media of one track that is recorded.", _TRACK),
+        _counter("aircheck_stream_track_received_packets", "Packets of such a track.", _TRACK),
         _gauge("aircheck_stream_bitrate_bits_per_second", "Media received per second, now.", _STREAM),
         _counter("aircheck_stream_gaps", "Holes in the stream or its recordings.", _STREAM),
         _counter("aircheck_stream_dropped_packets", "Packets that were not recorded.", _STREAM),
@@ -176,6 +176,7 @@ class NodeCollector(Collector):
             ((stream.facts.app, stream.facts.name, str(track.id), track.kind, track.codec), track)
             for stream in self._services.streams.list()
             for track in stream.facts.tracks
+            if track.packets
         ]
         yield "aircheck_stream_track_received_bytes", [(key, t.size_bytes) for key, t in tracks]
         yield "aircheck_stream_track_received_packets", [(key, t.packets) for key, t in tracks]

@@ -49,6 +49,13 @@ def _optional_time(ns: int | None) -> str | None:
     return None if ns is None else rfc3339(ns)
 
 
+_COUNTED = "Of a live stream: by its oldest running recording; null while none has written any."
+_NOTICES = (
+    "What was odd in the publisher's media, by kind, such as `timestamp_jumps` (backward; the timeline goes"
+    " on), `timestamp_gaps` (forward; kept), `malformed_tags` or `unsupported_frames`."
+)
+
+
 class Track(BaseModel):
     id: int
     kind: str = Field(examples=["video"])
@@ -58,9 +65,17 @@ class Track(BaseModel):
     height: int | None = None
     sample_rate_hz: int | None = None
     channels: int | None = None
-    packets: int
-    size_bytes: int
-    duration_ms: int
+    packets: int | None = Field(description=_COUNTED)
+    size_bytes: int | None
+    duration_ms: int | None
+
+    @classmethod
+    def of_live(cls, track: TrackFacts) -> Track:
+        """A track of a stream, where nothing counted is not zero but unknown."""
+        described = cls.of(track)
+        if not track.packets:
+            described.packets = described.size_bytes = described.duration_ms = None
+        return described
 
     @classmethod
     def of(cls, track: TrackFacts) -> Track:
@@ -97,7 +112,9 @@ class Stream(BaseModel):
     size_bytes: int
     bitrate_bps: int
     gap_count: int
+    gap_reasons: dict[str, int] = Field(description="The gaps of its running recordings, by reason.")
     dropped_packets: int
+    notices: dict[str, int] = Field(description=_NOTICES)
     subscribers: int = Field(description="Recordings and viewers that take this stream.")
 
     @classmethod
@@ -114,12 +131,14 @@ class Stream(BaseModel):
             client=publication.client,
             published_time_utc=rfc3339(publication.published_ns),
             uptime_ms=uptime_ms,
-            tracks=[Track.of(track) for track in publication.tracks],
+            tracks=[Track.of_live(track) for track in publication.tracks],
             packets=stream.packets,
             size_bytes=stream.size_bytes,
             bitrate_bps=stream.bitrate_bps,
             gap_count=stream.gaps,
+            gap_reasons=dict(stream.gap_reasons),
             dropped_packets=stream.dropped_packets,
+            notices=dict(stream.notices),
             subscribers=stream.subscribers,
         )
 
