@@ -94,6 +94,18 @@ def parse_note_size(data: bytes) -> int:
     return int(_HEAD.unpack_from(data)[2])
 
 
+def is_torn(start: bytes, file_size: int) -> bool:
+    """Whether a file that begins so ends within its record: then nothing was ever recorded to it."""
+    position = start.find(MAGIC + _VERSION.to_bytes(4, "big"))
+    if position < 0:
+        return False
+    if len(start) < position + _HEAD.size:
+        return True
+    record = FIXED_BYTES + parse_note_size(start[position:])
+    # What a container puts between the record's pieces is less than 188 bytes and a thirtieth of it.
+    return file_size < position + record + record // 30 + 188
+
+
 def start_patch(start_us: int) -> Patch:
     return _START_OFFSET, struct.pack(">q", start_us)
 

@@ -7,11 +7,13 @@ from dataclasses import replace
 from math import gcd
 from operator import attrgetter, sub
 
+from aircheck.errors import ContainerError
 from aircheck.facts import TrackFacts
 from aircheck.media.packet import Packet
 from aircheck.media.track import Codec, Track
 
 _FRAME_SAMPLES = {Codec.AAC: 1024, Codec.MP3: 1152, Codec.OPUS: 960, Codec.AC3: 1536, Codec.FLAC: 4096}
+_NEED_CONFIG = frozenset((Codec.H264, Codec.H265, Codec.AV1, Codec.AAC, Codec.OPUS, Codec.FLAC))
 _DEFAULT_FRAME_RATE = 30
 _GAP_STEPS = 16
 """A step so many times longer than those before is a gap: the packet before it did not last so long."""
@@ -20,6 +22,15 @@ _BEFORE_EVERYTHING = -(1 << 80)
 _dts_of = attrgetter("dts")
 _pts_of = attrgetter("pts")
 _data_of = attrgetter("data")
+
+
+def require_config(track: Track) -> None:
+    """Raises ContainerError for a track whose decoder cannot do without what is missing."""
+    if track.codec in _NEED_CONFIG and not track.config:
+        raise ContainerError(
+            f"track {track.id} ({track.codec}) has no decoder configuration",
+            remedy="begin recording when the publisher has sent its sequence header",
+        )
 
 
 class Lane:

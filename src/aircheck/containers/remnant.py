@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from aircheck.containers import file_record
 from aircheck.containers.file_record import FileRecord, Patch
 from aircheck.containers.header import Header, Summary, make_final
 from aircheck.containers.key_index import KeyIndex
@@ -22,8 +23,9 @@ Progress = Callable[[int, int], None]
 """Called now and then with the bytes looked at and the bytes there are."""
 
 _CHUNK = 1 << 20
-_HARDLY_A_HEADER = 256
-"""A file that is so short can be a crash in our first write: nothing of a recording is in it."""
+_HEADER_READ = 4096
+_HARDLY_A_HEADER = 640
+"""A file that is so short may not even have the beginning of our record: nobody's recording is in it."""
 
 
 class TrackScan:
@@ -166,7 +168,8 @@ def recover(path: Path, form: Format, *, progress: Progress | None = None, sync:
     try:
         header, size = form.read_header(disk), disk.size_bytes
         if header is None:
-            return Recovery(Outcome.EMPTY if size <= _HARDLY_A_HEADER else Outcome.FOREIGN, size, 0)
+            is_young = size <= _HARDLY_A_HEADER or file_record.is_torn(disk.read(0, _HEADER_READ), size)
+            return Recovery(Outcome.EMPTY if is_young else Outcome.FOREIGN, size, 0)
         record = header.record
         if record.size_bytes == size:
             return Recovery(

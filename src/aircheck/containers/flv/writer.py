@@ -19,7 +19,7 @@ from aircheck.containers.flv.header import (
     serialize_metadata,
 )
 from aircheck.containers.flv.tags import MAX_BODY_BYTES, TAG_HEADER_BYTES, form_of, pack_size, whole_tag
-from aircheck.containers.lane import Lane
+from aircheck.containers.lane import Lane, require_config
 from aircheck.errors import ContainerError
 from aircheck.media.packet import Packet, Payload
 from aircheck.media.track import Track
@@ -34,6 +34,7 @@ class FlvLane(Lane):
 
     def __init__(self, track: Track, index: int) -> None:
         super().__init__(track, CLOCK_RATE)
+        require_config(track)
         self.form = form_of(track, index)
         prefix_bytes = len(self.form.key_prefix)
         self.head = struct.Struct(f">III3x{prefix_bytes}s")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+from aircheck.containers.lane import require_config
 from aircheck.containers.matroska.ebml import TRACK_ENTRY, element, float64, text, uint
 from aircheck.errors import ContainerError
 from aircheck.media.track import Codec, Track
@@ -35,7 +36,6 @@ _CODEC_IDS = {
     Codec.SPEEX: "A_MS/ACM",
 }
 _WEBM = frozenset((Codec.VP8, Codec.VP9, Codec.AV1, Codec.OPUS))
-_NEED_CONFIG = frozenset((Codec.H264, Codec.H265, Codec.AV1, Codec.AAC, Codec.OPUS, Codec.FLAC))
 _WAVE_TAGS = {Codec.PCMA: 6, Codec.PCMU: 7, Codec.SPEEX: 0xA109}
 
 _OPUS_RATE = 48_000
@@ -67,11 +67,7 @@ def track_entry(track: Track, number: int) -> bytes:
         raise ContainerError(
             f"Matroska cannot hold {track.codec} (track {track.id})", remedy="record this stream to FLV"
         )
-    if track.codec in _NEED_CONFIG and not track.config:
-        raise ContainerError(
-            f"track {track.id} ({track.codec}) has no decoder configuration",
-            remedy="begin recording when the publisher has sent its sequence header",
-        )
+    require_config(track)
     fields = [
         uint(_TRACK_NUMBER, number),
         uint(_TRACK_UID, number),

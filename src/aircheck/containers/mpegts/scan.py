@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from aircheck.containers.header import Header
 from aircheck.containers.mp4.disk import Disk
@@ -13,6 +14,8 @@ from aircheck.containers.mpegts.packets import (
     BODY_BYTES,
     FIRST_STREAM_PID,
     PACKET_BYTES,
+    PAT_PID,
+    PMT_PID,
     SYNC,
     TIME_MASK,
 )
@@ -22,6 +25,10 @@ from aircheck.media.track import Codec, Kind
 
 _HEADER_READ = 32 * 1024
 _CHUNK = 5600 * PACKET_BYTES
+_NO_UNIT = 0x40
+"""Stands for a damaged packet: what came before it ends here."""
+_MAX_CHUNK = 64 * _CHUNK
+_TABLES = (PAT_PID, PMT_PID)
 _UNIT_STARTS = re.compile(rb"[\x40-\x5f]")
 """Second bytes of packets with which a PES packet or a section begins."""
 
@@ -35,41 +42,43 @@ def scan(disk: Disk, header: Header, progress: Progress | None = None) -> Scan:
     tracks = [_TsTrack(TrackScan(facts)) for facts in header.record.tracks]
     result = Scan(header.size_bytes, CLOCK_RATE, [track.scan for track in tracks])
     for offset, unit, is_last in _units(disk, header.size_bytes, progress):
+        if unit[0] != SYNC:
+            continue
         pid = (unit[1] & 0x1F) << 8 | unit[2]
         number = pid - FIRST_STREAM_PID
-        if 0 <= number < len(tracks) and not tracks[number].take(unit, is_last=is_last):
-            continue
-        result.end = offset + len(unit)
+        is_media = 0 <= number < len(tracks)
+        if tracks[number].take(unit, is_last=is_last) if is_media else pid in _TABLES:
+            result.skipped += offset - result.end
+            result.end = offset + len(unit)
     return result
 
 
 def _units(disk: Disk, offset: int, progress: Progress | None) -> Iterator[tuple[int, bytes, bool]]:
     """Runs of packets from one unit start to the next: offset, bytes, and whether nothing follows."""
-    size = disk.size_bytes
-    chunk = _CHUNK
+    size, chunk = disk.size_bytes, _CHUNK
     while offset < size:
         if progress is not None:
             progress(offset, size)
         data = disk.read(offset, chunk)
-        whole = _synchronized(data)
-        starts = [found.start() * PACKET_BYTES for found in _UNIT_STARTS.finditer(data[1:whole:PACKET_BYTES])]
-        is_end = whole < len(data) or offset + len(data) >= size
-        for start, end in zip(starts, [*starts[1:], whole], strict=True):
+        whole = len(data) // PACKET_BYTES * PACKET_BYTES
+        is_end = offset + len(data) >= size
+        starts = _unit_starts(data, whole)
+        for start, end in pairwise([*starts, whole]):
             if end < whole or is_end:
                 yield offset + start, data[start:end], end == whole
         if is_end:
             return
-        if len(starts) < 2:
+        if len(starts) < 2 and chunk < _MAX_CHUNK:
             chunk *= 2
             continue
-        offset, chunk = offset + starts[-1], _CHUNK
+        offset, chunk = offset + (starts[-1] if len(starts) > 1 else whole), _CHUNK
 
 
-def _synchronized(data: bytes) -> int:
-    """How many bytes are whole packets, each with its sync byte."""
-    packets = len(data) // PACKET_BYTES
-    syncs = data[: packets * PACKET_BYTES : PACKET_BYTES]
-    return (packets - len(syncs.lstrip(bytes((SYNC,))))) * PACKET_BYTES
+def _unit_starts(data: bytes, whole: int) -> list[int]:
+    syncs, marks = data[:whole:PACKET_BYTES], data[1:whole:PACKET_BYTES]
+    if syncs.count(SYNC) != len(syncs):
+        marks = bytes(mark if sync == SYNC else _NO_UNIT for sync, mark in zip(syncs, marks, strict=True))
+    return [found.start() * PACKET_BYTES for found in _UNIT_STARTS.finditer(marks)]
 
 
 class _TsTrack:
@@ -81,11 +90,13 @@ class _TsTrack:
 
     def take(self, unit: bytes, *, is_last: bool) -> bool:
         """Count a PES packet; False when it is not whole."""
+        if unit[::PACKET_BYTES].count(SYNC) * PACKET_BYTES != len(unit):
+            return False
         body = _body(unit)
         if body[:3] != b"\0\0\1" or len(body) < 14:
             return False
         length = int.from_bytes(body[4:6], "big")
-        if len(body) < length + 6:
+        if length and len(body) != length + 6:
             return False
         if not length and is_last and _is_full(unit):
             # A long picture tells its end by stuffing, or by what follows.

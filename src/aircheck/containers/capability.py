@@ -1,0 +1,56 @@
+"""Which container can hold which codec, and what to take instead when one cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+
+from aircheck.containers import flv, matroska, mp4, mpegts
+from aircheck.media.track import Codec, Kind
+
+
+class Container(StrEnum):
+    """A kind of file. The value is its name in settings and rows, and the extension of its files."""
+
+    MP4 = "mp4"
+    MKV = "mkv"
+    WEBM = "webm"
+    TS = "ts"
+    FLV = "flv"
+
+
+_HOLDS: Mapping[Container, frozenset[Codec]] = {
+    Container.MP4: mp4.SUPPORTED_CODECS,
+    Container.MKV: frozenset(filter(matroska.can_hold, Codec)),
+    Container.WEBM: frozenset(filter(matroska.can_hold_in_webm, Codec)),
+    Container.TS: frozenset(filter(mpegts.can_hold, Codec)),
+    Container.FLV: frozenset(filter(flv.can_hold, Codec)),
+}
+
+_INSTEAD: Mapping[Container, tuple[Container, ...]] = {
+    Container.MP4: (Container.MKV,),
+    Container.MKV: (),
+    Container.WEBM: (Container.MKV,),
+    Container.TS: (Container.MP4, Container.MKV),
+    Container.FLV: (Container.MKV,),
+}
+"""The next best first. Matroska is the last resort: it holds every codec of sound and pictures."""
+
+
+def can_hold(container: Container, codec: Codec) -> bool:
+    """Whether a file of this kind can have a track of this codec.
+
+    FLV can have a second track of a kind only with a codec that Enhanced RTMP has a FourCC for; its writer
+    tells then.
+    """
+    return codec in _HOLDS[container]
+
+
+def nearest(container: Container, codecs: Iterable[Codec]) -> Container:
+    """`container` itself if it can hold all of the codecs, else the next best that can.
+
+    Data tracks never decide: where they do not fit they are left out.
+    """
+    wanted = frozenset(codec for codec in codecs if codec.kind is not Kind.DATA)
+    candidates = (container, *_INSTEAD[container])
+    return next((one for one in candidates if wanted <= _HOLDS[one]), Container.MKV)
