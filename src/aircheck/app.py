@@ -15,7 +15,7 @@ import logging
 import os
 import signal
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
@@ -25,7 +25,7 @@ from aircheck.clock import Clock, SystemClock
 from aircheck.errors import ConfigError
 from aircheck.faces.api.app import create_app
 from aircheck.faces.http_server import HttpServer
-from aircheck.facts import EndReason
+from aircheck.facts import EndReason, StreamFacts
 from aircheck.hub.registry import Registry
 from aircheck.hub.stream import Stream
 from aircheck.ingest.pump import Pump
@@ -46,7 +46,7 @@ from aircheck.service.events import EventService
 from aircheck.service.health import HealthService
 from aircheck.service.journal import CatalogJournal
 from aircheck.service.live import LiveHub, LiveRecorder, LiveState
-from aircheck.service.publications import PublicationService
+from aircheck.service.publications import PublicationService, close_abandoned
 from aircheck.service.recordings import RecordingService
 from aircheck.service.services import Services
 from aircheck.service.streams import StreamService
@@ -101,6 +101,7 @@ class Node:
         )
         plan = recording_plan(settings.record)
         unfinished = await recovery.find_unfinished(self.journal, plan.growing_dir)
+        abandoned = await self.journal.live_streams()
         self.recorder.start()
         self.recorder.volume_of(plan.growing_dir)
         self.publications = PublicationService(
@@ -110,7 +111,7 @@ class Node:
         self._start_rtmp()
         await self._start_http()
         await self.hooks.start()
-        self.tasks.spawn(self._recover(unfinished, plan), "recovery")
+        self.tasks.spawn(self._recover(unfinished, abandoned, plan), "recovery")
         self.tasks.spawn(self._watch_loop(), "loop lag")
 
     async def _stop(self) -> None:
@@ -205,9 +206,16 @@ class Node:
         await self.http.start(listen.host, listen.port)
         self.http_address = (listen.host, self.http.port)
 
-    async def _recover(self, unfinished: recovery.Unfinished, plan: RecordingPlan) -> None:
-        if not unfinished.segments and not unfinished.recordings:
-            return
+    async def _recover(
+        self, unfinished: recovery.Unfinished, abandoned: Sequence[StreamFacts], plan: RecordingPlan
+    ) -> None:
+        if unfinished.segments or unfinished.recordings:
+            await self._make_whole(unfinished, plan)
+        if abandoned:
+            _log.warning("streams were live at a crash streams=%d", len(abandoned))
+            await close_abandoned(abandoned, self.journal)
+
+    async def _make_whole(self, unfinished: recovery.Unfinished, plan: RecordingPlan) -> None:
         _log.warning("recovering after a crash files=%d", len(unfinished))
         report = await recovery.recover(unfinished, self.journal, plan, self.clock, self.hooks)
         _log.info(

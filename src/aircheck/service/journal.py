@@ -15,6 +15,8 @@ from aircheck.facts import Event, RecordingFacts, RecordingState, SegmentFacts, 
 _log = logging.getLogger(__name__)
 _Row = TypeVar("_Row")
 
+_PAGE = 500
+
 _UNFINISHED = (
     RecordingState.ARMED,
     RecordingState.RECORDING,
@@ -74,6 +76,20 @@ class CatalogJournal:
 
     async def segments(self, recording_id: str) -> tuple[SegmentFacts, ...]:
         return await self._catalog.segments(recording_id)
+
+    async def live_streams(self) -> tuple[StreamFacts, ...]:
+        """Publications whose rows have no end. Raises CatalogError."""
+        page = await self._catalog.streams(is_live=True, limit=_PAGE)
+        found = page.items
+        while page.next_cursor is not None:
+            page = await self._catalog.streams(is_live=True, limit=_PAGE, cursor=page.next_cursor)
+            found += page.items
+        return found
+
+    async def recordings_of(self, media_session_id: str) -> tuple[RecordingFacts, ...]:
+        """The recordings of a publication, the newest `_PAGE` of them. Raises CatalogError."""
+        page = await self._catalog.recordings(media_session_id=media_session_id, limit=_PAGE)
+        return page.items
 
     async def _try(self, work: Awaitable[_Row], what: str, row_id: str) -> _Row | None:
         try:

@@ -1,11 +1,17 @@
-"""What happens when a stream comes and goes: its row, its events, the recording that settings ask for."""
+"""What happens when a stream comes and goes: its row, its events, the recording that settings ask for.
+
+What a crash cut off is closed at the next start: rows of streams that nobody ended (`live_streams` of the
+journal, asked before anybody can publish) get the end that their recordings show.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from dataclasses import replace
 
 from aircheck.errors import AircheckError
-from aircheck.facts import Event, EventKind
+from aircheck.facts import EndReason, Event, EventKind, StreamFacts
 from aircheck.hub.registry import Registry
 from aircheck.hub.stream import Stream
 from aircheck.recording.plan import RecordingPlan
@@ -56,3 +62,21 @@ class PublicationService:
             }
         event = Event(kind, at_ns, stream_name=facts.name, media_session_id=facts.id, facts=details)
         await self._journal.add_event(event)
+
+
+async def close_abandoned(streams: Sequence[StreamFacts], journal: CatalogJournal) -> None:
+    """End the rows of streams that were live at a crash, after their recordings were made whole."""
+    for stream in streams:
+        ends_ns = [one.end_ns or one.start_ns for one in await journal.recordings_of(stream.id)]
+        ended_ns = max(ends_ns, default=stream.published_ns)
+        await journal.put_stream(replace(stream, ended_ns=ended_ns, end_reason=EndReason.CRASHED))
+        details = {"app": stream.app, "protocol": stream.protocol, "end_reason": EndReason.CRASHED.value}
+        await journal.add_event(
+            Event(
+                EventKind.STREAM_UNPUBLISHED,
+                ended_ns,
+                stream_name=stream.name,
+                media_session_id=stream.id,
+                facts=details,
+            )
+        )

@@ -1,0 +1,73 @@
+"""Rows of streams: begun and ended with the stream, and ended for those that a crash cut off."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+from helpers.facts_samples import SECOND_NS, START_NS, a_recording, a_stream
+
+from aircheck.app import Node
+from aircheck.catalog import Catalog
+from aircheck.facts import EndReason, EventKind, RecordingState
+from aircheck.service.journal import CatalogJournal
+from aircheck.service.publications import close_abandoned
+from aircheck.settings import HttpSettings, Listen, RecordSettings, RtmpSettings, Settings
+
+
+async def test_streams_cut_off_by_a_crash_end_where_their_recordings_end(tmp_path: Path) -> None:
+    catalog = await Catalog.open(tmp_path / "catalog.db")
+    journal = CatalogJournal(catalog)
+    recorded, bare, ended = a_stream("recorded"), a_stream("bare"), a_stream("ended")
+    recording = a_recording(
+        "r1",
+        media_session_id="recorded",
+        state=RecordingState.COMPLETE,
+        start_ns=START_NS + SECOND_NS,
+        end_ns=START_NS + 9 * SECOND_NS,
+    )
+    ended = replace(ended, ended_ns=START_NS + 1, end_reason=EndReason.UNPUBLISHED)
+    await catalog.put_many(recorded, bare, ended, recording)
+
+    abandoned = await journal.live_streams()
+    assert {stream.id for stream in abandoned} == {"recorded", "bare"}
+    await close_abandoned(abandoned, journal)
+
+    assert await catalog.stream("recorded") == replace(
+        recorded, ended_ns=START_NS + 9 * SECOND_NS, end_reason=EndReason.CRASHED
+    )
+    assert await catalog.stream("bare") == replace(bare, ended_ns=START_NS, end_reason=EndReason.CRASHED)
+    assert await catalog.stream("ended") == ended
+    assert await journal.live_streams() == ()
+    events = await catalog.events(kind=EventKind.STREAM_UNPUBLISHED)
+    assert {event.media_session_id for event in events} == {"recorded", "bare"}
+    assert all(event.facts["end_reason"] == "crashed" for event in events)
+    await catalog.close()
+
+
+async def test_more_streams_than_fit_a_page_are_all_closed(tmp_path: Path) -> None:
+    catalog = await Catalog.open(tmp_path / "catalog.db")
+    journal = CatalogJournal(catalog)
+    await catalog.put_many(*(a_stream(f"s{number}") for number in range(501)))
+    abandoned = await journal.live_streams()
+    await catalog.close()
+    assert len({stream.id for stream in abandoned}) == 501
+
+
+async def test_a_node_that_starts_after_a_crash_closes_what_was_live(tmp_path: Path) -> None:
+    settings = Settings(
+        rtmp=RtmpSettings(listen=Listen("127.0.0.1", 0)),
+        http=HttpSettings(listen=Listen("127.0.0.1", 0)),
+        record=RecordSettings(dir=tmp_path / "records"),
+    )
+    settings.catalog_path.parent.mkdir(parents=True)
+    catalog = await Catalog.open(settings.catalog_path)
+    await catalog.put_stream(a_stream("cut-off"))
+    await catalog.close()
+    async with Node(settings) as node, asyncio.timeout(10):
+        while await node.journal.live_streams():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        stream = await node.catalog.stream("cut-off")
+    assert stream is not None
+    assert (stream.ended_ns, stream.end_reason) == (START_NS, EndReason.CRASHED)
