@@ -242,7 +242,8 @@ class Recorder:
 
     def _close_segment(self, recording: Recording, segment: Segment, ends: dict[int, int]) -> None:
         closing = self._closing[recording.facts.id]
-        work = self._complete(recording, segment, ends, closing[-1] if closing else None)
+        finished = segment.finish(ends)
+        work = self._complete(recording, segment, finished, closing[-1] if closing else None)
         closing.append(self._tasks.spawn(work, f"complete {segment.facts.id}"))
 
     def _on_gap(self, recording: Recording, gap: GapFacts) -> None:
@@ -295,10 +296,10 @@ class Recorder:
         self,
         recording: Recording,
         segment: Segment,
-        ends: dict[int, int],
+        finished: asyncio.Future[None],
         previous: asyncio.Task[None] | None,
     ) -> None:
-        await segment.finish(ends)
+        await finished
         if previous is not None:
             await asyncio.wait({previous})  # names are given in the order of the segments
         recording.gap_log.dropped_packets += segment.lost_packets

@@ -444,11 +444,16 @@ class Recording:
         return self._current
 
     def _end_cut(self) -> None:
-        self._write_runs()
+        """The old segment is on disk before a packet that follows it: a crash leaves no hole between them."""
         cut, self._cut = self._cut, None
         old, self._old = self._old, None
         if cut is not None and old is not None:
+            runs, self._runs = self._runs, []
+            self._runs = [run for run in runs if run[0] is old]
+            self._write_runs()
             self._close(old, cut.ends)
+            self._runs = [run for run in runs if run[0] is not old]
+        self._write_runs()
 
     def _close(self, segment: Segment, ends: dict[int, int]) -> None:
         self._close_segment(self, segment, ends)

@@ -172,12 +172,15 @@ class Segment:
         self._hand_over()
         self._submit(_AddTrack(self, track, on_refused))
 
-    async def finish(self, ends: Mapping[int, int]) -> None:
-        """Put the last samples on disk. `ends`: per track the dts of the packet that follows elsewhere."""
+    def finish(self, ends: Mapping[int, int]) -> asyncio.Future[None]:
+        """Put the last samples on disk; resolves when they are there. What is submitted later comes later.
+
+        `ends`: per track the dts of the packet that follows elsewhere.
+        """
         self._hand_over()
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._submit(_Finish(self, ends, done))
-        await done
+        return done
 
     def _submit(self, job: Job) -> None:
         if self._is_opened:
