@@ -85,6 +85,21 @@ def test_the_back_buffer_begins_at_the_last_key_frame() -> None:
     assert packets[-1].dts * 1000 // packets[-1].track.timescale >= 2440
 
 
+def test_the_past_is_kept_from_the_first_viewer_on() -> None:
+    stream = Stream(stream_facts(), back_buffer_bytes=1 << 20)
+    batches = av_batches(3000, gop_ms=1000)
+    stream.subscribe(Listener())
+    for _ in range(5):
+        stream.publish(next(batches))
+    assert stream.back_buffer.size_bytes == 0
+    viewer = Listener(is_live=True)
+    stream.subscribe(viewer)
+    stream.unsubscribe(viewer)
+    for one in batches:
+        stream.publish(one)
+    assert stream.back_buffer.packets(VIDEO.id)[0].dts == 2000
+
+
 def test_a_group_of_pictures_over_the_limit_is_not_kept() -> None:
     buffer = BackBuffer(1000)
     buffer.add(batch([video(0, key=True, size=600)]))

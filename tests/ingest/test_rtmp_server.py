@@ -53,7 +53,7 @@ class Rig:
         self.listener = Listener()
         self.streams: list[Stream] = []
         self.registry.listen(published=self._published)
-        self.pump = Pump(asyncio.get_running_loop(), interval_s=0.05, tick_s=0.01)
+        self.pump = Pump(asyncio.get_running_loop(), interval_s=0.05)
         self.server = RtmpServer(
             self.pump,
             self.registry,
@@ -257,7 +257,40 @@ async def test_garbage_ends_only_its_own_connection() -> None:
         assert rig.server.refused["protocol_error"] == 1
 
 
+async def played(viewer: Peer, pictures: int) -> list[tuple[int, int, bytes]]:
+    """What a viewer is sent, up to so many pictures."""
+    got: list[tuple[int, int, bytes]] = []
+    async with asyncio.timeout(5):
+        while sum(1 for kind, _, body in got if kind == 9 and body[1] == 1) < pictures:
+            event = await viewer.get(ev.MediaReceived)
+            got += [(kind, ts, bytes(body)) for kind, ts, body in event.messages]
+    return got
+
+
 async def test_a_viewer_gets_headers_the_recent_past_and_what_comes() -> None:
+    async with running() as rig:
+        address = rig.listen()
+        async with Peer(address) as publisher, Peer(address) as first, Peer(address) as viewer:
+            number = await publisher.publish("cam")
+            await first.play("cam")
+            await until(lambda: rig.streams[0].is_watched)
+            await publisher.send(number, BATCHES[:5])
+            await until(lambda: len(rig.listener.data()) == len(sent(BATCHES[:5])))
+            await viewer.play("cam")
+            await until(lambda: len(rig.streams[0].subscribers) == 3)
+            await publisher.send(number, BATCHES[5:])
+            for each in (first, viewer):
+                messages = await played(each, 50)
+                video = [(ts, body[5:]) for kind, ts, body in messages if kind == 9 and body[1] == 1]
+                assert video[0][0] == 0
+                assert [body for _, body in video] == [
+                    bytes(p.data) for b in BATCHES for p in b.packets if p.track.is_video
+                ]
+                assert messages[0][0] == 18
+        await until(lambda: not rig.streams[0].is_watched)
+
+
+async def test_a_publisher_is_read_in_batches_while_nobody_watches() -> None:
     async with running() as rig:
         address = rig.listen()
         async with Peer(address) as publisher, Peer(address) as viewer:
@@ -270,19 +303,6 @@ async def test_a_viewer_gets_headers_the_recent_past_and_what_comes() -> None:
             await viewer.play("cam")
             await until(lambda: rig.streams[0].is_watched)
             assert not session.link.is_batched
-            await publisher.send(number, BATCHES[5:])
-            got: list[tuple[int, int, bytes]] = []
-            async with asyncio.timeout(5):
-                while sum(1 for kind, _, body in got if kind == 9 and body[1] == 1) < 50:
-                    event = await viewer.get(ev.MediaReceived)
-                    got += [(kind, ts, bytes(body)) for kind, ts, body in event.messages]
-            video = [(ts, body[5:]) for kind, ts, body in got if kind == 9 and body[1] == 1]
-            assert video[0][0] == 0
-            assert [body for _, body in video] == [
-                bytes(p.data) for b in BATCHES for p in b.packets if p.track.is_video
-            ]
-            assert got[0][0] == 18
-        await until(lambda: not rig.streams[0].is_watched)
 
 
 async def test_playing_what_is_not_there_is_answered_not_found() -> None:

@@ -32,6 +32,10 @@ class Stream:
 
     `on_demand` is told when the stream begins or ceases to have live subscribers: the publisher reads its
     socket as bytes arrive in the one case and a few times a second in the other.
+
+    The back buffer fills from the first live subscriber on: most streams are recorded and never watched, and
+    keeping the last seconds of each would be most of the memory of such a node, and a tenth of its CPU time.
+    So the first viewer waits for a key frame; whoever comes after starts at once.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class Stream:
         self.back_buffer = BackBuffer(back_buffer_bytes)
         self.notices: Callable[[], Mapping[str, int]] = dict
         """What was odd in its media so far, by kind; whoever feeds the stream puts its counters here."""
+        self._was_ever_watched = False
         self._rate_from: tuple[int, int] = (0, 0)
         self._rate_bps = 0
         self._subscribers: tuple[Subscriber, ...] = ()
@@ -93,7 +98,7 @@ class Stream:
             self._take_tracks(batch.packets)
         if not self.first_arrival_ns:
             self.first_arrival_ns = batch.arrival_ns
-        if self.back_buffer.limit_bytes:
+        if self._was_ever_watched:
             self.back_buffer.add(batch)
         for subscriber in self._subscribers:
             try:
@@ -113,6 +118,7 @@ class Stream:
     def subscribe(self, subscriber: Subscriber) -> None:
         was_watched = self.is_watched
         self._subscribers = (*self._subscribers, subscriber)
+        self._was_ever_watched |= subscriber.is_live
         self._tell_demand(was_watched)
 
     def unsubscribe(self, subscriber: Subscriber) -> None:

@@ -1,7 +1,8 @@
 """RTMP play: a live stream to ffplay, VLC, rtmpdump or another server.
 
 A viewer gets the stream's metadata and sequence headers, then what the back buffer holds from the last
-key frame on, then each batch as it comes. Timestamps begin at zero for each viewer. A viewer that cannot
+key frame on (nothing for the first viewer of a stream, who waits for the next one), then each batch as it
+comes. Timestamps begin at zero for each viewer. A viewer that cannot
 keep up is dropped to the next key frame; it disturbs nobody else.
 """
 
