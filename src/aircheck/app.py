@@ -143,11 +143,7 @@ class Node:
             tokens=[secret.get_secret_value() for secret in settings.access.publish_tokens],
             keys=[secret.get_secret_value() for secret in settings.access.publish_keys],
         )
-        self.pump = Pump(
-            asyncio.get_running_loop(),
-            interval_s=settings.pump.interval_ms / 1000,
-            tick_s=max(settings.pump.interval_ms / 10, 10) / 1000,
-        )
+        self.pump = Pump(asyncio.get_running_loop(), interval_s=settings.pump.interval_ms / 1000)
         self.rtmp = RtmpServer(
             self.pump,
             self.registry,

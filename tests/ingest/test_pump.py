@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from aircheck.ingest.pump import READ_SIZE_BYTES, Link, Pump
+from aircheck.ingest.pump import COMPANY, READ_SIZE_BYTES, SLOTS, Link, Pump
 
 
 class Recorder:
@@ -29,7 +29,7 @@ class Recorder:
 
 @pytest.fixture
 async def pump() -> AsyncIterator[Pump]:
-    pump = Pump(asyncio.get_running_loop(), interval_s=0.1, tick_s=0.01)
+    pump = Pump(asyncio.get_running_loop(), interval_s=0.1)
     yield pump
     pump.close()
 
@@ -64,7 +64,7 @@ async def test_bytes_are_read_as_they_arrive_until_the_link_is_batched(pump: Pum
 
 
 async def test_a_hang_up_is_noticed_at_once_on_the_wheel() -> None:
-    slow = Pump(asyncio.get_running_loop(), interval_s=30, tick_s=30)
+    slow = Pump(asyncio.get_running_loop(), interval_s=30)
     peer, link, handler = connect(slow)
     link.set_batched(True)
     peer.send(b"last words")
@@ -103,11 +103,13 @@ async def test_a_link_paused_on_the_wheel_comes_back_to_the_wheel(pump: Pump) ->
 async def test_a_flood_shortens_the_period_and_a_trickle_lengthens_it(pump: Pump) -> None:
     peer, link, handler = connect(pump)
     link.set_batched(True)
-    await until(lambda: link.period_ticks == 10)
+    await until(lambda: link.period_ticks == SLOTS)
     peer.setblocking(True)
-    sent = await asyncio.to_thread(_flood, peer, 3_000_000)
+    flood = asyncio.create_task(asyncio.to_thread(_flood, peer, 3_000_000))
+    await until(lambda: link.period_ticks < SLOTS)
+    sent = await flood
     await until(lambda: len(handler.data) == sent)
-    assert link.period_ticks < 10
+    await until(lambda: link.period_ticks == SLOTS)
     peer.close()
 
 
@@ -181,3 +183,34 @@ async def test_the_wheel_stands_still_while_nothing_is_on_it(pump: Pump) -> None
     await asyncio.sleep(0.05)
     assert pump._timer is None
     peer.close()
+
+
+async def test_links_on_the_wheel_are_read_in_company(pump: Pump) -> None:
+    peers, links = [], []
+    for _ in range(COMPANY + 2):
+        peer, link, _ = connect(pump)
+        link.set_batched(True)
+        peers.append(peer)
+        links.append(link)
+    await until(lambda: all(link.period_ticks == SLOTS for link in links))
+    await asyncio.sleep(0.1)
+    assert sorted(map(len, filter(None, pump._slots))) == [2, COMPANY]
+    for peer in peers:
+        peer.close()
+
+
+async def test_a_newcomer_does_not_delay_those_on_the_wheel(pump: Pump) -> None:
+    peer, link, handler = connect(pump)
+    link.set_batched(True)
+    await until(lambda: link.period_ticks == SLOTS)
+    peer.send(b"wait for me")
+    began_s = asyncio.get_running_loop().time()
+    newcomers = []
+    while not handler.data:
+        other_peer, other, _ = connect(pump)
+        other.set_batched(True)
+        newcomers.append(other_peer)
+        await asyncio.sleep(0.005)
+    assert asyncio.get_running_loop().time() - began_s < 0.1 + 0.15
+    for each in (peer, *newcomers):
+        each.close()

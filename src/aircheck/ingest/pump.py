@@ -1,9 +1,13 @@
 """The pump: leaves arriving bytes in the kernel and drains each socket a few times a second.
 
 Most of what a recorder costs is reacting: a wake-up and a system call for each TCP segment. A socket that
-only recordings drain is therefore read on a wheel of slots, about five times a second; a socket that somebody
-waits for (a handshake, a viewer, a command) is read as bytes arrive. The wheel stands still while nothing is
-on it.
+only recordings drain is therefore read on a wheel, once in `interval_s` or more often if it brings much; a
+socket that somebody waits for (a handshake, a viewer, a command) is read as bytes arrive.
+
+Sockets on the wheel keep company: each belongs to a phase, and those of one phase are read in the same turn,
+because the code that reads the first is still in the processor's cache for the others. A phase takes
+`COMPANY` sockets before the next one is begun, so that a turn never holds up the loop for long. The wheel
+stops at no slot where nobody is due, and stands still while nothing is on it.
 
 A peer that hangs up is noticed at once in either mode: sockets on the wheel stay registered with an epoll of
 the pump's own that reports nothing but the hang-up, so a publisher that leaves does not wait for its slot.
@@ -26,8 +30,15 @@ READ_SIZE_BYTES = 512 * 1024
 READ_ROUNDS = 8
 """Reads of one socket in one turn: a flood from one peer leaves the others their turn."""
 
-TARGET_READ_BYTES = 160 * 1024
-"""A read that brings more than this halves the socket's period, so that the kernel's buffer never fills."""
+TARGET_READ_BYTES = 256 * 1024
+"""A read that brings more than this, or half of what the kernel would hold, halves the socket's period: the
+buffer must never fill, because that would slow the publisher."""
+
+SLOTS = 8
+"""Turns of the wheel in one interval: a power of two, so that halved periods meet the others again."""
+
+COMPANY = 24
+"""Sockets of one phase before another is begun; reading that many takes some 5 ms."""
 
 _IOV_MAX = 512
 _WOULD_BLOCK = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -57,8 +68,13 @@ class Link:
         self.is_batched = False
         self.is_paused = False
         self.period_ticks = 1
+        """On the wheel: turns from one read to the next."""
         self._pump = pump
         self._fd = sock.fileno()
+        self._is_tls = isinstance(sock, ssl.SSLSocket)
+        self._phase = -1
+        self._slot = -1
+        """Where on the wheel it waits; -1 when it does not."""
         self._output: deque[memoryview] = deque()
         self._is_writing = False
         self._is_closing = False
@@ -143,9 +159,7 @@ class Link:
             self.abort()
 
     def _write_some(self) -> int:
-        if isinstance(self.sock, ssl.SSLSocket):
-            return self.sock.send(self._output[0])
-        if len(self._output) == 1:
+        if self._is_tls or len(self._output) == 1:
             return self.sock.send(self._output[0])
         head = [self._output[i] for i in range(min(len(self._output), _IOV_MAX))]
         return self.sock.sendmsg(head)
@@ -171,18 +185,17 @@ class Link:
 class Pump:
     """Reads every media socket of the node. `interval_s` is the longest a batched socket waits."""
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, *, interval_s: float = 0.2, tick_s: float = 0.02
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, interval_s: float = 0.4) -> None:
         self.loop = loop
         self.reads = 0
         self.read_bytes = 0
-        self._tick_s = min(tick_s, interval_s)
-        self._slots: list[dict[Link, None]] = [{} for _ in range(max(1, round(interval_s / self._tick_s)))]
-        self._slot_of: dict[Link, int] = {}
-        self._now_slot = 0
+        self._tick_s = interval_s / SLOTS
+        self._slots: list[dict[Link, None]] = [{} for _ in range(SLOTS)]
+        self._phases = [0] * SLOTS
+        """How many links each phase has."""
+        self._last_turn = 0
+        """Turn n is due at n ticks of the loop's clock and reads slot n modulo SLOTS."""
         self._timer: asyncio.TimerHandle | None = None
-        self._next_start = 0
         self._buffer = memoryview(bytearray(READ_SIZE_BYTES))
         self._links: dict[int, Link] = {}
         self._hangups = select.epoll()
@@ -202,9 +215,7 @@ class Pump:
     def close(self) -> None:
         for link in list(self._links.values()):
             link.abort()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stop_wheel()
         if not self._hangups.closed:
             self.loop.remove_reader(self._hangups.fileno())
             self._hangups.close()
@@ -217,20 +228,32 @@ class Pump:
         # The last bytes may have come together with the hang-up, before this registration: RDHUP is
         # level-triggered, so it is reported all the same.
         self._hangups.register(link._fd, select.EPOLLRDHUP | select.EPOLLONESHOT)
+        link._phase = self._best_phase()
+        self._phases[link._phase] += 1
         link.period_ticks = 1
-        self._next_start = (self._next_start + 3) % len(self._slots)
-        self._put(link, self._next_start)
         if self._timer is None:
-            self._start_wheel()
+            self._last_turn = self._turn_now()
+        self._put(link, self._turn_now())
+        self._set_timer()
+
+    def _best_phase(self) -> int:
+        """The fullest phase that is not full; when all are, the emptiest."""
+        open_phases = [phase for phase, links in enumerate(self._phases) if links < COMPANY]
+        if open_phases:
+            return max(open_phases, key=self._phases.__getitem__)
+        return min(range(SLOTS), key=self._phases.__getitem__)
 
     def _lift(self, link: Link) -> None:
-        slot = self._slot_of.pop(link, None)
-        if slot is None:
+        if link._phase < 0:
             self.loop.remove_reader(link._fd)
             return
-        self._slots[slot].pop(link, None)
+        self._slots[link._slot].pop(link, None)
+        self._phases[link._phase] -= 1
+        link._phase = link._slot = -1
         with contextlib.suppress(OSError):
             self._hangups.unregister(link._fd)
+        if not any(self._phases):
+            self._stop_wheel()
 
     def _remove(self, link: Link) -> None:
         self._lift(link)
@@ -240,42 +263,56 @@ class Pump:
         """Give a closing link a moment for its last words, not for ever."""
         self.loop.call_later(5.0, link.abort)
 
-    def _put(self, link: Link, slot: int) -> None:
-        self._slots[slot][link] = None
-        self._slot_of[link] = slot
+    def _turn_now(self) -> int:
+        return int(self.loop.time() / self._tick_s)
 
-    def _start_wheel(self) -> None:
-        due_s = self.loop.time() + self._tick_s
-        self._timer = self.loop.call_at(due_s, self._tick, due_s)
+    def _put(self, link: Link, after: int) -> None:
+        """Into the first slot after that turn which its phase and period name."""
+        turn = after + link.period_ticks - (after - link._phase) % link.period_ticks
+        link._slot = turn % SLOTS
+        self._slots[link._slot][link] = None
 
-    def _tick(self, due_s: float) -> None:
-        self._now_slot = (self._now_slot + 1) % len(self._slots)
-        slot, self._slots[self._now_slot] = self._slots[self._now_slot], {}
-        for link in slot:
-            if self._slot_of.get(link) == self._now_slot:
-                self._turn(link)
-        if not self._slot_of:
+    def _set_timer(self) -> None:
+        """For the next turn in which somebody is due."""
+        self._stop_wheel()
+        for turn in range(self._last_turn + 1, self._last_turn + SLOTS + 1):
+            if self._slots[turn % SLOTS]:
+                self._timer = self.loop.call_at(turn * self._tick_s, self._turn, turn)
+                return
+
+    def _stop_wheel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
             self._timer = None
-            return
-        next_s = max(due_s + self._tick_s, self.loop.time())
-        self._timer = self.loop.call_at(next_s, self._tick, next_s)
 
-    def _turn(self, link: Link) -> None:
-        size_bytes = self._drain(link)
-        if self._slot_of.get(link) != self._now_slot:
-            return
-        if size_bytes > TARGET_READ_BYTES:
+    def _turn(self, turn: int) -> None:
+        """Read whoever is due."""
+        self._last_turn, slot = turn, turn % SLOTS
+        due, self._slots[slot] = self._slots[slot], {}
+        for link in due:
+            if link._slot == slot:
+                size_bytes = self._drain(link)
+                if link._slot == slot:
+                    self._adapt(link, size_bytes)
+                    # A loop that is late skips what it missed: the bytes have waited in the kernel.
+                    self._put(link, max(turn, self._turn_now()))
+        self._set_timer()
+
+    def _adapt(self, link: Link, size_bytes: int) -> None:
+        """Read sooner what brings much, later what brings little."""
+        # Of the kernel's buffer, which grows by itself, up to half is for the packets' own upkeep.
+        limit = min(TARGET_READ_BYTES, link.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2)
+        if size_bytes > limit:
             link.period_ticks = max(1, link.period_ticks // 2)
-        elif size_bytes < TARGET_READ_BYTES // 2 and link.period_ticks < len(self._slots):
-            link.period_ticks += 1
-        self._put(link, (self._now_slot + link.period_ticks) % len(self._slots))
+        elif size_bytes < limit // 2:
+            link.period_ticks = min(SLOTS, link.period_ticks * 2)
 
     def _drain(self, link: Link) -> int:
         """Read what the kernel holds for one socket and hand it on; returns its size in bytes."""
         total = 0
         buffer = self._buffer
         receive = link.sock.recv_into
-        is_tls = isinstance(link.sock, ssl.SSLSocket)
+        is_tls = link._is_tls
         for _ in range(READ_ROUNDS * (32 if is_tls else 1)):
             try:
                 size_bytes = receive(buffer)
@@ -300,5 +337,5 @@ class Pump:
     def _on_hangups(self) -> None:
         for fd, _events in self._hangups.poll(0):
             link = self._links.get(fd)
-            if link is not None and link in self._slot_of:
+            if link is not None and link._phase >= 0:
                 link.set_batched(False)

@@ -13,14 +13,17 @@ from aircheck.media.packet import Packet
 from aircheck.media.track import Track
 from aircheck.recording.volume import Job, Volume
 
-GATHER_MS = 180
-"""Media from the first batch to the last of one write: two batches of the pump's 200 ms. With the pump's own
-delay it bounds what `kill -9` can cost."""
+GATHER_MS = 250
+"""Media of one write, at least: what one read of the pump's usual 400 ms brings is enough, smaller reads wait
+for the next. Together, 650 ms, the two bound what `kill -9` can cost."""
 
 GATHER_MAX_BYTES = 1024 * 1024
 
-FLUSH_NS = 400_000_000
-"""How long media of a stream that has gone quiet may wait for more of it."""
+FLUSH_NS = 300_000_000
+"""How long media of a stream that has gone quiet may wait here for more of it."""
+
+WRITER_FLUSH_NS = 600_000_000
+"""The same for what a container's writer holds back: more than the time from one read to the next."""
 
 
 class FinalizedFile(Protocol):
@@ -100,7 +103,7 @@ class Segment:
         self._is_opened = False
         self._gathered: list[Packet] = []
         self._gathered_bytes = 0
-        self._gathered_from_ms = 0
+        self._handed_over_ms = 0
         self._gathered_since_ns = facts.start_ns
         self._is_flushed = True
         self._backlog: list[Job] = []
@@ -144,25 +147,29 @@ class Segment:
         self.accepted_bytes += size_bytes
         self.last_packet_ns = arrival_ns
         if not self._gathered:
-            self._gathered_from_ms = self.end_ms
             self._gathered_since_ns = arrival_ns
         self._gathered += packets
         self._gathered_bytes += size_bytes
-        if self.end_ms - self._gathered_from_ms >= GATHER_MS or self._gathered_bytes >= GATHER_MAX_BYTES:
+        if self.end_ms - self._handed_over_ms >= GATHER_MS or self._gathered_bytes >= GATHER_MAX_BYTES:
             self._hand_over()
 
     def flush(self, now_ns: int) -> None:
         """Put what has waited for more media for long enough on the disk now."""
-        if now_ns - self._gathered_since_ns < FLUSH_NS or self._is_flushed:
-            return
-        self._hand_over()
-        self._is_flushed = True
-        self._submit(_Flush(self))
+        waited_ns = now_ns - self._gathered_since_ns
+        if self._gathered:
+            is_due = waited_ns >= FLUSH_NS
+        else:
+            is_due = waited_ns >= WRITER_FLUSH_NS and not self._is_flushed
+        if is_due:
+            self._hand_over()
+            self._is_flushed = True
+            self._submit(_Flush(self))
 
     def _hand_over(self) -> None:
         if self._gathered:
             packets, self._gathered = self._gathered, []
             size_bytes, self._gathered_bytes = self._gathered_bytes, 0
+            self._handed_over_ms = self.end_ms
             self._is_flushed = False
             self._submit(_Write(self, packets, size_bytes))
 

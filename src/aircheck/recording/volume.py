@@ -6,8 +6,8 @@ Theory of operation
     `durability_interval_s`, and two threads that finalize files. The loop never touches the disk; volumes
     never wait for one another.
 
-    Jobs are collected for a moment and handed over in one go: one wake-up of the writer thread serves every
-    stream that was read in that time.
+    Jobs are collected until the loop's turn is over and handed over in one go: one wake-up of the writer
+    thread serves every stream that was read in that turn, when the loop is about to sleep.
 
     What waits for a slow disk is bounded per recording and per volume; whoever is over the bound drops media
     and writes the gap down (see `recording.py`). Byte counts have one writing thread each, so they need no
@@ -32,9 +32,6 @@ from typing import TypeVar
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-HAND_OVER_S = 0.04
 
 
 class Job:
@@ -129,9 +126,9 @@ class Volume:
         )
 
     def submit(self, job: Job) -> None:
-        """Queue a job. It reaches the writer thread within `HAND_OVER_S`."""
+        """Queue a job. It reaches the writer thread at the end of the loop's turn."""
         if not self._collected and self._loop is not None:
-            self._loop.call_later(HAND_OVER_S, self._hand_over)
+            self._loop.call_soon(self._hand_over)
         self._collected.append(job)
         self._submitted_bytes += job.size_bytes
 

@@ -374,11 +374,11 @@ class PumpSettings(Section):
     """How often sockets are read."""
 
     interval_ms: int = Field(
-        default=200,
+        default=400,
         ge=5,
         le=1000,
-        description="Publishers that only recordings drain are read this often. Longer costs less CPU "
-        "(about a quarter less at 1000), and delays every byte by as much.",
+        description="Publishers that only recordings drain are read this often. Longer costs less CPU, and "
+        "delays every byte by as much; what has not been read yet is lost when the server is killed.",
     )
 
 
