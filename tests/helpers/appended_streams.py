@@ -7,6 +7,7 @@ file is read by libavformat, or for MPEG-TS by a few lines of our own: its parse
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -62,23 +63,69 @@ def _payloads(path: Path) -> list[list[bytes]]:
     return streams
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A time that is in the file, in ticks of the container: of the `number`-th packet of its track.
+
+    Matroska has no dts; in MPEG-TS, frames that share a PES packet have no times of their own.
+    """
+
+    number: int
+    pts: int
+    dts: int | None
+
+
+def stored_times(path: Path) -> list[list[Stored]]:
+    """For each track."""
+    if path.suffix == ".ts":
+        return _times_of_ts(path)
+    with av.open(str(path)) as container:
+        streams: list[list[Stored]] = [[] for _ in container.streams]
+        for packet in container.demux():
+            if packet.size:
+                times = streams[packet.stream.index]
+                times.append(Stored(len(times), packet.pts, packet.dts if path.suffix == ".flv" else None))
+    return streams
+
+
+def _times_of_ts(path: Path) -> list[list[Stored]]:
+    pictures, sounds = (_units_of_ts(path, pid, is_damaged=False) for pid in (0x100, 0x101))
+    times: list[list[Stored]] = [[], []]
+    for number, unit in enumerate(pictures):
+        pts, dts = _stamp(unit, 9), _stamp(unit, 14) if unit[7] & 0x40 else _stamp(unit, 9)
+        times[0].append(Stored(number, pts, dts))
+    number = 0
+    for unit in sounds:
+        times[1].append(Stored(number, _stamp(unit, 9), _stamp(unit, 9)))
+        number += len(list(_adts_frames(unit[9 + unit[8] :])))
+    return [track for track in times if track]
+
+
+def _stamp(unit: bytes, at: int) -> int:
+    value = int.from_bytes(unit[at : at + 5], "big")
+    return (value >> 33 & 7) << 30 | (value >> 17 & 0x7FFF) << 15 | value >> 1 & 0x7FFF
+
+
 def _payloads_of_ts(path: Path, is_damaged: bool) -> list[list[bytes]]:
+    pictures, sounds = (_units_of_ts(path, pid, is_damaged=is_damaged) for pid in (0x100, 0x101))
+    return [
+        [without_framing(VIDEO, unit[9 + unit[8] :]) for unit in pictures],
+        [frame for unit in sounds for frame in _adts_frames(unit[9 + unit[8] :])],
+    ]
+
+
+def _units_of_ts(path: Path, pid: int, *, is_damaged: bool) -> list[bytes]:
+    """The PES packets of one PID."""
     data = path.read_bytes()
-    units: dict[int, list[bytearray]] = {0x100: [], 0x101: []}
+    units: list[bytearray] = []
     for start in range(0, len(data) - 187, 188):
         packet = data[start : start + 188]
         assert packet[0] == 0x47 or is_damaged
-        pid = (packet[1] & 0x1F) << 8 | packet[2]
-        if packet[0] == 0x47 and pid in units:
-            if packet[1] & 0x40 or not units[pid]:
-                units[pid].append(bytearray())
-            body = 4 + (1 + packet[4] if packet[3] & 0x20 else 0)
-            units[pid][-1] += packet[body:]
-    pictures, sounds = ([bytes(unit[9 + unit[8] :]) for unit in units[pid]] for pid in units)
-    return [
-        [without_framing(VIDEO, unit) for unit in pictures],
-        [frame for unit in sounds for frame in _adts_frames(unit)],
-    ]
+        if packet[0] == 0x47 and (packet[1] & 0x1F) << 8 | packet[2] == pid:
+            if packet[1] & 0x40 or not units:
+                units.append(bytearray())
+            units[-1] += packet[4 + (1 + packet[4] if packet[3] & 0x20 else 0) :]
+    return list(map(bytes, units))
 
 
 def _adts_frames(data: bytes) -> Iterator[bytes]:
