@@ -108,9 +108,13 @@ async def _publish(
     """Publish the pattern in real time; returns the id of the media session."""
     target = _target(settings, place.rtmp)
     async with await Publisher.connect(target) as publisher:
-        with report.progress(f"Publishing to {target} in real time", pattern.duration_s) as advance:
-            sending = publisher.send((encoded.video, encoded.audio), encoded.packets, advance)
-            _, session_id = await asyncio.gather(sending, _session_id(place, target.name))
+        looking = asyncio.create_task(_session_id(place, target.name), name="demo: look at the live stream")
+        try:
+            with report.progress(f"Publishing to {target} in real time", pattern.duration_s) as advance:
+                await publisher.send((encoded.video, encoded.audio), encoded.packets, advance)
+            session_id = await looking
+        finally:
+            looking.cancel()
     report.published(str(target), encoded)
     return session_id
 
