@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import tomllib
 from asyncio.subprocess import PIPE
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,10 +20,12 @@ from helpers.mp4_streams import media, open_writer
 from aircheck import __version__
 from aircheck.catalog import Catalog
 from aircheck.cli import main
+from aircheck.cli.importing import settings_over
 from aircheck.cli.views import clock_time, file_size
 from aircheck.containers.mp4 import Mp4Writer
 from aircheck.containers.recover import inspect_file
 from aircheck.facts import SegmentFacts
+from aircheck.settings import load_settings
 
 
 async def put_segment(folder: Path, segment: SegmentFacts) -> None:
@@ -74,7 +77,7 @@ async def put_recordings(folder: Path) -> None:
 def test_the_help_names_every_command(aircheck: Aircheck) -> None:
     answer = aircheck("--help")
     assert answer.returncode == 0
-    for command in ("serve", "demo", "ls", "recover", "check", "settings", "version"):
+    for command in ("serve", "demo", "ls", "recover", "check", "settings", "import", "version"):
         assert command in answer.stdout
 
 
@@ -241,3 +244,58 @@ def test_a_folder_without_recordings_is_a_usage_error(aircheck: Aircheck) -> Non
     answer = aircheck("recover", ".")
     assert answer.returncode == 2
     assert "no MP4 files there" in answer.stderr
+
+
+PROPERTIES = "ws.port=8080\nrecord_dir=/mnt/films\nrecord_rotation=20\nmp4_cutter_dir=/tmp\n"
+
+
+def test_import_prints_settings_that_can_be_used(aircheck: Aircheck) -> None:
+    Path("fp.properties").write_text(PROPERTIES + 'exclude_record_name_characters=\\u007f"\\\\ä\n')
+    answer = aircheck("import", "fp.properties")
+    assert answer.returncode == 0
+    record = tomllib.loads(answer.stdout)["record"]
+    assert record == {"name_exclude_characters": '\x7f"\\ä', "rotation": "20", "dir": "/mnt/films"}
+    assert "warning: fp.properties:4: mp4_cutter_dir: " in answer.stderr
+    assert "nothing to do with recordings: ws.port" in answer.stderr
+    Path("aircheck.toml").write_text(answer.stdout)
+    assert load_settings().record.dir == Path("/mnt/films")
+
+
+def test_import_writes_a_new_file_and_never_over_another(aircheck: Aircheck) -> None:
+    Path("fp.properties").write_text(PROPERTIES)
+    assert aircheck("import", "fp.properties", "-o", "new.toml").returncode == 0
+    written = Path("new.toml").read_text()
+    assert "mp4_cutter_dir" in written
+    answer = aircheck("import", "fp.properties", "-o", "new.toml")
+    assert (answer.returncode, Path("new.toml").read_text()) == (2, written)
+    assert "new.toml exists" in answer.stderr
+
+
+def test_import_refuses_with_line_and_remedy(aircheck: Aircheck) -> None:
+    Path("fp.properties").write_text("record_rotation=often\n")
+    answer = aircheck("import", "fp.properties")
+    assert answer.returncode == 2
+    assert 'fp.properties:1: record_rotation: "often" is no rotation' in answer.stderr
+    assert "take the lines out" in answer.stderr
+
+
+def test_settings_and_environment_win_over_properties(
+    aircheck: Aircheck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("fp.properties").write_text(PROPERTIES + "record_rotation_index_enabled=false\n")
+    Path("aircheck.toml").write_text("[record]\nrotation = '5M'\n[log]\nlevel = 'error'\n")
+    monkeypatch.setenv("AIRCHECK_RECORD__DIR", "/mnt/environment")
+    settings, _ = settings_over(Path("fp.properties"), None, "0.0.0.0")
+    assert settings.record.rotation.size_bytes == 5_000_000
+    assert settings.record.dir == Path("/mnt/environment")
+    assert not settings.record.rotation_index
+    assert settings.log.level == "error"
+    assert settings.rtmp.listen.host == "0.0.0.0"
+
+
+def test_a_property_that_the_settings_refuse_is_told_with_its_file(aircheck: Aircheck) -> None:
+    Path("fp.properties").write_text("record_tmp_dir=/mnt/x\n")
+    Path("aircheck.toml").write_text("[http]\n[record]\ndir = '/mnt/x'\n")
+    answer = aircheck("serve", "--flashphoner-properties", "fp.properties")
+    assert answer.returncode == 2
+    assert "tmp_dir is dir itself" in answer.stderr

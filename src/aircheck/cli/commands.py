@@ -17,6 +17,7 @@ import typer
 
 from aircheck import __version__
 from aircheck.cli import views
+from aircheck.cli.importing import import_properties, settings_over, to_toml
 from aircheck.errors import AircheckError, ConfigError
 from aircheck.facts import RecordingFacts, SegmentFacts, SegmentState
 from aircheck.settings import Settings, load_settings
@@ -36,6 +37,13 @@ Config = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="Settings, TOML. Default: $AIRCHECK_CONFIG, else ./aircheck.toml."),
 ]
+Properties = Annotated[
+    Path | None,
+    typer.Option(
+        "--flashphoner-properties",
+        help="Settings of a Flashphoner WCS, beneath those of --config and the environment.",
+    ),
+]
 Host = Annotated[
     str | None, typer.Option(help="Listen here on every port instead; 0.0.0.0 is the whole network.")
 ]
@@ -51,9 +59,13 @@ def main() -> None:
 
 
 @app.command()
-def serve(config: Config = None, host: Host = None) -> None:
+def serve(config: Config = None, host: Host = None, flashphoner_properties: Properties = None) -> None:
     """Run the server until Ctrl-C or SIGTERM; recordings are finished before it ends."""
-    settings = _settings(config, host)
+    if flashphoner_properties is None:
+        settings = _settings(config, host)
+    else:
+        settings, imported = settings_over(flashphoner_properties, config, host)
+        views.show_import(imported)
     from aircheck.app import serve as run_server
 
     raise typer.Exit(run_server(settings))
@@ -152,6 +164,23 @@ def show_settings(
         views.show_settings(_settings(config))
 
 
+@app.command("import")
+def import_settings(
+    file: Annotated[Path, typer.Argument(help="flashphoner.properties of a Flashphoner WCS.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write a new file there instead of printing.")
+    ] = None,
+) -> None:
+    """Turn the settings of another server into TOML; what cannot be kept is told on standard error."""
+    imported = import_properties(file)
+    text = to_toml(imported, file)
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        _write_new(output, text)
+    views.show_import(imported)
+
+
 @app.command()
 def version() -> None:
     """Print the version."""
@@ -161,6 +190,16 @@ def version() -> None:
 def _settings(config: Path | None, host: str | None = None) -> Settings:
     settings = load_settings(config)
     return settings if host is None else settings.with_host(host)
+
+
+def _write_new(path: Path, text: str) -> None:
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise ConfigError(f"{path} exists", remedy="Give another name, or move it away.") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
 
 
 async def _read_recordings(

@@ -18,6 +18,7 @@ from aircheck.settings import Settings, SettingsError
 from aircheck.settings.load import default_values
 
 if TYPE_CHECKING:
+    from aircheck.faces.wcs.properties import ImportedSettings
     from aircheck.facts import RecordingFacts, SegmentFacts
 
 _PIPED_WIDTH = 240
@@ -46,6 +47,15 @@ def show_error(error: AircheckError) -> None:
     ]
     title = "It cannot be done like this"
     out.print(Panel(Group(*lines), title=title, title_align="left", border_style="red"))
+
+
+def show_import(imported: ImportedSettings) -> None:
+    """On standard error: what of another server's settings is not kept, and which were not looked at."""
+    for warning in imported.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    if imported.others:
+        names = ", ".join(imported.others)
+        typer.echo(f"not read, as they have nothing to do with recordings: {names}", err=True)
 
 
 def show_recordings(found: Sequence[tuple[RecordingFacts, tuple[SegmentFacts, ...]]]) -> None:

@@ -7,7 +7,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_origin
@@ -51,24 +51,35 @@ class SettingsError(ConfigError):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The file that was read, kept to say where in it a setting stands."""
+    """The file that was read, kept to say where in it a setting stands.
+
+    `beneath` names what settings that are not in it may come from.
+    """
 
     name: str = ""
     text: str = ""
+    beneath: str = ""
 
     def place(self, *path: str) -> str:
         """`FILE:LINE` of a setting, of its table when it has no line of its own."""
         line = line_of(self.text, path)
-        return self.name if line is None else f"{self.name}:{line}"
+        return self.beneath or self.name if line is None else f"{self.name}:{line}"
 
 
-def load_settings(config: Path | None = None) -> Settings:
+def load_settings(
+    config: Path | None = None,
+    *,
+    beneath: Mapping[str, Mapping[str, object]] | None = None,
+    beneath_name: str = "",
+) -> Settings:
     """Read the file, lay the environment over it, check everything.
 
     Without `config` the file is what `AIRCHECK_CONFIG` names, or `aircheck.toml` in this folder if there is
-    one. Raises SettingsError with every problem found.
+    one. `beneath` are values (table → key → value) that count where neither says anything; `beneath_name` is
+    where they come from. Raises SettingsError with every problem found.
     """
     source, values = _read(_config_path(config))
+    source, values = replace(source, beneath=beneath_name), _laid_over(beneath or {}, values)
     problems = list(_environment_problems(os.environ))
     if problems:
         raise SettingsError(*problems)
@@ -76,6 +87,15 @@ def load_settings(config: Path | None = None) -> Settings:
         return Settings(**values)
     except ValidationError as error:
         raise SettingsError(*(_problem(source, each) for each in error.errors())) from error
+
+
+def _laid_over(beneath: Mapping[str, Mapping[str, object]], values: dict[str, Any]) -> dict[str, Any]:
+    """Values key by key, those of `beneath` where there are none. What is no table is left to be refused."""
+    merged: dict[str, Any] = {name: dict(table) for name, table in beneath.items()}
+    for name, table in values.items():
+        is_table = isinstance(table, dict)
+        merged[name] = {**merged.get(name, {}), **table} if is_table else table
+    return merged
 
 
 def environment_variable(section: str, key: str) -> str:
