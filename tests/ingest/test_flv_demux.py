@@ -426,7 +426,6 @@ def test_the_last_color_info_is_kept_until_it_is_taken_back() -> None:
 @pytest.mark.parametrize(
     ("type_id", "body", "name"),
     [
-        (8, b"\xb2\1", "Speex"),
         (8, b"\x62\1", "Nellymoser"),
         (9, b"\x22\0", "Sorenson H.263"),
         (9, b"\x91vvc1\0\0\0\0", "vvc1"),
@@ -440,8 +439,15 @@ def test_codecs_that_cannot_be_recorded_are_named(type_id: int, body: bytes, nam
     assert bench.notices == [("unsupported_frames", {"count": 1, "codec": name})]
 
 
-def test_speex_is_a_track_without_packets() -> None:
-    assert [track.codec for track in Bench((8, 0, b"\xb2\1")).demuxer.tracks] == [Codec.SPEEX]
+def test_speex_is_wideband_and_mono_with_frames_of_20_ms() -> None:
+    """Two tags of two frames each, at submode 0 (nothing but their heads), and a terminator."""
+    frames = bytes([0b00000_100, 0b0_00000_10, 0b00_01111_0])
+    bench = Bench((8, 0, b"\xb2" + frames), (8, 40, b"\xb2" + frames))
+    assert [(p.track.codec, p.track.sample_rate, p.track.channels) for p in bench.packets] == [
+        (Codec.SPEEX, 16_000, 1)
+    ] * 2
+    assert [packet.pts for packet in bench.packets] == [0, 640]
+    assert bench.counted == {}
 
 
 # ----------------------------------------------------------------------------------------- timestamps

@@ -325,15 +325,15 @@ async def test_viewers_are_told_when_the_stream_ends() -> None:
             assert (await viewer.get(ev.StreamClosed)).reason is not None
 
 
-async def test_a_codec_that_no_file_holds_is_refused_with_its_name() -> None:
+async def test_a_codec_that_nobody_can_decode_is_refused_with_its_name() -> None:
     async with running() as rig, Peer(rig.listen()) as peer:
         number = await peer.publish("voice")
-        speex = bytes([0xB2]) + bytes(40)
-        peer.connection.send_media_batch(number, [(8, 0, speex), (8, 20, speex)])
+        nellymoser = bytes([0x62]) + bytes(40)
+        peer.connection.send_media_batch(number, [(8, 0, nellymoser), (8, 20, nellymoser)])
         await peer.flush()
         status = await peer.get(ev.StreamRejected)
         assert status.code == "NetStream.Publish.Failed"
-        assert "speex" in status.description.lower()
+        assert "nellymoser" in status.description.lower()
         await peer.closed()
         assert rig.server.refused["unsupported_codec"] == 1
 

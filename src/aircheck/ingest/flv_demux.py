@@ -75,7 +75,7 @@ class DemuxCounters:
     """Sequence headers that make no sense; the track goes on with what it had."""
     malformed_metadata: int = 0
     unsupported_frames: int = 0
-    """Dropped: no container of ours holds this codec."""
+    """Dropped: nothing of ours understands this codec."""
     ignored_messages: int = 0
     """Of no use to a recorder: seek marks, ends of sequences, data that is no metadata."""
     bad_composition_times: int = 0
@@ -338,11 +338,7 @@ class FlvDemuxer:
                     self._take_header(lane, tag.codec, tag.body)
                 case AudioPacketType.CODED_FRAMES:
                     channels = tag.channels or lane.channels
-                    if not self._is_described(lane, tag.codec, tag.body, channels, is_keyframe=True):
-                        continue
-                    if tag.codec is Codec.SPEEX:
-                        self._refuse(tag.codec_name)
-                    else:
+                    if self._is_described(lane, tag.codec, tag.body, channels, is_keyframe=True):
                         self._add_sound(lane, timestamp, tag.body, packets)
                 case AudioPacketType.MULTICHANNEL_CONFIG if len(tag.body) > 1:
                     lane.channels = tag.body[1]

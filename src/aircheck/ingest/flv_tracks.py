@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from aircheck.media import aac, ac3, av1, flac, h264, h265, mp3, opus, vp8, vp9
+from aircheck.media import aac, ac3, av1, flac, h264, h265, mp3, opus, speex, vp8, vp9
 from aircheck.media.bits import BitstreamError
 from aircheck.media.packet import Payload
 from aircheck.media.track import Codec, Track
 
 VIDEO_TIMESCALE = 1000
 G711_SAMPLE_RATE = 8000
-SPEEX_SAMPLE_RATE = 16000
 
 CODECS_WITH_HEADER = frozenset((Codec.H264, Codec.H265, Codec.AV1, Codec.AAC, Codec.OPUS, Codec.FLAC))
 """A sequence header of these describes the track; the others wait for a frame that says more."""
@@ -108,7 +107,7 @@ def _describe_audio(track_id: int, codec: Codec, config: bytes, frame: Payload, 
             sync = ac3.parse_header(frame)
             rate, channels = sync.sample_rate, sync.channels
         case Codec.SPEEX:
-            rate, channels = SPEEX_SAMPLE_RATE, 1
+            rate, channels = speex.WIDEBAND_RATE, 1  # whatever the tag says (FLV, E.4.2.1)
         case Codec.PCMA | Codec.PCMU:
             rate = G711_SAMPLE_RATE
         case _:
@@ -136,5 +135,7 @@ def split_frames(track: Track, body: memoryview, frame_samples: int) -> Iterable
             return mp3.split_frames(body)
         case Codec.AC3:
             return ac3.split_frames(body)
+        case Codec.SPEEX:
+            return ((body, speex.packet_frames(body) * speex.WIDEBAND_FRAME_SAMPLES),)
         case _:
             return ((body, len(body) // (track.channels or 1)),)

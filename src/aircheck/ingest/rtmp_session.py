@@ -20,7 +20,6 @@ from aircheck.hub.stream import Stream
 from aircheck.ingest.flv_demux import FlvDemuxer
 from aircheck.ingest.gatekeeper import Admission, Attempt
 from aircheck.ingest.pump import Link
-from aircheck.media.track import Codec
 from aircheck.wire.errors import RemoteProtocolError
 from aircheck.wire.rtmp import events
 from aircheck.wire.rtmp.adobe_auth import REJECT_CODE
@@ -196,10 +195,10 @@ class RtmpSession:
             self._tell_unsupported(publication, demuxer.unsupported)
 
     def _tell_unsupported(self, publication: Publication, codec_name: str) -> None:
-        """A codec that no file can hold: said to the peer; without any other track the stream is refused."""
+        """A codec that nobody can decode: the peer is told; without another track the stream is refused."""
         publication.is_told_unsupported = True
         stream = publication.stream
-        has_tracks = any(track.codec is not Codec.SPEEX for track in publication.demuxer.tracks)
+        has_tracks = bool(publication.demuxer.tracks)
         text = f"{codec_name} cannot be recorded" + ("; the other tracks are" if has_tracks else "")
         _log.warning(
             "unsupported codec stream=%s session=%s codec=%s is_refused=%s",
