@@ -8,7 +8,6 @@ closes.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import gc
 import ipaddress
 import logging
@@ -18,7 +17,6 @@ import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
 
 from aircheck.catalog import Catalog
 from aircheck.clock import Clock, SystemClock
@@ -35,6 +33,7 @@ from aircheck.observability import configure_logging
 from aircheck.playback.rtmp_play import RtmpViewer
 from aircheck.recording import recovery
 from aircheck.recording.hooks import HookPlan, Hooks
+from aircheck.recording.folder_lock import FolderLock
 from aircheck.recording.naming import NameTemplate, OnConflict
 from aircheck.recording.plan import RecordingPlan
 from aircheck.recording.recorder import Recorder
@@ -74,7 +73,7 @@ class Node:
         self.http_address: tuple[str, int] | None = None
         self.tasks = TaskGroup("app")
         self.lag_s = self.max_lag_s = 0.0
-        self._lock: TextIO | None = None
+        self._lock: FolderLock | None = None
         self._closers: list[Callable[[], object]] = []
 
     async def __aenter__(self) -> Node:
@@ -90,7 +89,7 @@ class Node:
 
     async def _start(self) -> None:
         settings = self.settings
-        self._lock = _lock_folder(settings.record)
+        self._lock = FolderLock(_own_folders(settings.record))
         settings.catalog_path.parent.mkdir(parents=True, exist_ok=True)
         self.catalog = await Catalog.open(settings.catalog_path)
         self.journal = CatalogJournal(self.catalog)
@@ -133,7 +132,7 @@ class Node:
         if catalog := getattr(self, "catalog", None):
             await catalog.close()
         if self._lock is not None:
-            self._lock.close()
+            self._lock.release()
             self._lock = None
 
     def _start_rtmp(self) -> None:
@@ -357,26 +356,10 @@ def _rotation(record: RecordSettings) -> RotationRule:
     )
 
 
-def _lock_folder(record: RecordSettings) -> TextIO:
-    """One server a record folder: another would take the files that this one writes for those of a crash."""
-    path = record.dir / HIDDEN_FOLDER / "lock"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.open("a+")
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write in the record folder {record.dir}: {error.strerror}",
-            remedy="make it writable for this user, or set another one as [record] dir",
-        ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.close()
-        raise ConfigError(
-            f"another server records into {record.dir}",
-            remedy="stop it, or give this one another [record] dir",
-        ) from error
-    return lock
+def _own_folders(record: RecordSettings) -> list[Path]:
+    """The folders in which no other server may write."""
+    folders = [record.dir / HIDDEN_FOLDER]
+    return folders if record.tmp_dir is None else [*folders, record.tmp_dir]
 
 
 def _tls_context(settings: Settings) -> ssl.SSLContext:
