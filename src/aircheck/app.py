@@ -32,8 +32,8 @@ from aircheck.ingest.rtmp_session import RtmpSession
 from aircheck.observability import configure_logging
 from aircheck.playback.rtmp_play import RtmpViewer
 from aircheck.recording import recovery
-from aircheck.recording.hooks import HookPlan, Hooks
 from aircheck.recording.folder_lock import FolderLock
+from aircheck.recording.hooks import HookPlan, Hooks
 from aircheck.recording.naming import NameTemplate, OnConflict
 from aircheck.recording.plan import RecordingPlan
 from aircheck.recording.recorder import Recorder
