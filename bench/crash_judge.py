@@ -177,7 +177,7 @@ def _judge_rows(verdict: Verdict, server: CrashableServer, rows: Rows, names: se
             problems.append(f"{row.path.name}: row without file")
         elif row.path.stat().st_size != row.size_bytes:
             problems.append(f"{row.path.name}: {row.path.stat().st_size} bytes, row says {row.size_bytes}")
-        if not rows.completed_events.get(row.id):
+        if row.stream in names and not rows.completed_events.get(row.id):
             problems.append(f"{row.path.name}: nobody was told that it is complete")
     files = {
         path for path in server.record_dir.rglob("*") if path.is_file() and ".aircheck" not in path.parts

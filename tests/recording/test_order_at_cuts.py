@@ -1,4 +1,4 @@
-"""In which order the disk gets the packets around a cut: a crash at any job must cost only the stream's end."""
+"""In which order the disk gets the packets around a cut: a crash at any job costs only the stream's end."""
 
 from __future__ import annotations
 

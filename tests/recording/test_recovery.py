@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from typing import Any
 
+import pytest
 from helpers.packets import av_batches, new_stream
 from helpers.recorder_rig import MemoryJournal, Rig, feed, make_plan, payloads, sent
 
 from aircheck.clock import SystemClock
-from aircheck.facts import EndReason, EventKind, RecordingState, SegmentState
-from aircheck.recording import recovery
+from aircheck.facts import EndReason, Event, EventKind, RecordingState, SegmentFacts, SegmentState
+from aircheck.recording import finalize, recovery
 from aircheck.recording.rotation import RotationRule
 
 BATCHES = list(av_batches(3000, gop_ms=1000))
+
+
+@pytest.fixture
+def other_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on another file system."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is one file system only")
+    with tempfile.TemporaryDirectory(prefix="aircheck-", dir=memory) as folder:
+        yield Path(folder)
 
 
 async def crash(tmp_path: Path, **plan: object) -> tuple[Path, MemoryJournal]:
@@ -141,3 +157,116 @@ async def test_finished_files_in_the_growing_folder_are_never_deleted(tmp_path: 
         unfinished = await recovery.find_unfinished(journal, tmp_path)
         await recovery.recover(unfinished, journal, plan, SystemClock())
         assert file.read_bytes() == content
+
+
+async def test_a_file_that_could_not_be_made_final_counts_once_it_is_recovered(tmp_path: Path) -> None:
+    root, journal = await crash(tmp_path)
+    (recording,) = journal.recordings.values()
+    ended = replace(
+        recording, state=RecordingState.FAILED, end_reason=EndReason.UNPUBLISHED, error="OSError: disk"
+    )
+    journal.recordings[recording.id] = ended
+    await recover(root, journal)
+    (recording,) = journal.recordings.values()
+    assert recording.state is RecordingState.COMPLETE
+    assert recording.end_reason is EndReason.UNPUBLISHED
+    assert recording.error == ""
+    assert recording.segment_count == 1
+    assert recording.size_bytes == (root / "cam.mp4").stat().st_size
+
+
+class Died(BaseException):
+    """The process, at this very place."""
+
+
+async def die_when_it_forgets(monkeypatch: pytest.MonkeyPatch, root: Path, journal: MemoryJournal) -> None:
+    """A first recovery that gets as far as the final name and dies before its row."""
+
+    async def die(_: SegmentFacts) -> None:
+        raise Died
+
+    rows = dict(journal.segment_rows)
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "put_segment", die)
+        with pytest.raises(Died):
+            await recover(root, journal)
+    assert journal.segment_rows == rows
+    journal.events.clear()
+
+
+def refuse_links(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", refuse)
+
+
+@pytest.mark.parametrize("can_rename", [True, False])
+async def test_where_there_are_no_links_a_moved_file_is_found_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_rename: bool
+) -> None:
+    root, journal = await crash(tmp_path)
+    (root / "cam.mp4").write_bytes(b"somebody's")
+    refuse_links(monkeypatch, errno.EPERM)
+    if not can_rename:
+        monkeypatch.setattr(finalize, "_rename", finalize._reserve_and_rename)
+    await die_when_it_forgets(monkeypatch, root, journal)
+    report = await recover(root, journal)
+    assert report.missing == 0
+    assert sorted(path.name for path in root.glob("*.mp4")) == ["cam.mp4", "cam_0001.mp4"]
+    assert (root / "cam.mp4").read_bytes() == b"somebody's"
+    assert is_head_of(payloads(root / "cam_0001.mp4"), sent(BATCHES))
+    (segment,) = journal.segment_rows.values()
+    assert segment.state is SegmentState.COMPLETE
+
+
+async def test_a_file_from_another_file_system_is_not_copied_twice(
+    tmp_path: Path, other_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, journal = await crash(tmp_path)
+    (growing,) = (root / ".aircheck" / "growing").iterdir()
+    away = other_disk / growing.name
+    shutil.move(growing, away)
+    (row,) = journal.segment_rows.values()
+    journal.segment_rows[row.id] = replace(row, path=str(away))
+    await die_when_it_forgets(monkeypatch, root, journal)
+    assert (root / "cam.mp4").exists()
+    await recover(root, journal)
+    assert [path.name for path in root.iterdir()] == [".aircheck", "cam.mp4"]
+    assert not away.exists()
+    (segment,) = journal.segment_rows.values()
+    assert segment.size_bytes == (root / "cam.mp4").stat().st_size
+
+
+async def test_a_name_without_row_is_told_of_before_the_growing_name_goes(tmp_path: Path) -> None:
+    """Recovery repeats what it finds a growing name for: an event that came after it could be lost."""
+    root, journal = await crash(tmp_path)
+    (growing,) = (root / ".aircheck" / "growing").iterdir()
+    add_event, was_there = journal.add_event, []
+
+    async def watch(event: Event) -> None:
+        was_there.append(growing.exists())
+        await add_event(event)
+
+    journal.add_event = watch  # type: ignore[method-assign]
+    await recover(root, journal)
+    assert was_there == [True, False]
+
+
+async def test_one_hopeless_file_does_not_keep_the_others_from_being_recovered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, journal = await crash(tmp_path, rotation=RotationRule(duration_ms=1000))
+    for row in journal.segment_rows.values():
+        journal.segment_rows[row.id] = replace(row, state=SegmentState.GROWING)
+    make_whole, calls = recovery._make_whole, count()
+
+    def break_on_the_first(*facts: Any) -> SegmentFacts:
+        if next(calls) == 0:
+            raise ZeroDivisionError("a number that nobody expected")
+        return make_whole(*facts)
+
+    monkeypatch.setattr(recovery, "_make_whole", break_on_the_first)
+    report = await recover(root, journal)
+    assert report.failed == 1
+    assert report.recovered == 2

@@ -2,7 +2,8 @@
 
 The steps, each of which recovery can resume: finish → *finalizing* row → finalize in place → fsync → link
 under the final name (never over another file) → fsync the folder → *complete* row → unlink the growing
-name. While both names exist they are one file, which is how a resumed step knows that it was done before.
+name. While both names exist they are one file, which is how a resumed step knows that it was done before;
+where there can be no links, between file systems and on some, the note in the file tells.
 
 Functions here block; they run on the volume's threads.
 """
@@ -10,18 +11,24 @@ Functions here block; they run on the volume's threads.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from aircheck.errors import ContainerError
+from aircheck.containers.recover import read_note
+from aircheck.errors import AircheckError, ContainerError
 from aircheck.recording import naming
 from aircheck.recording.naming import OnConflict
 from aircheck.recording.volume import sync_directory
+from aircheck.segment_note import NoteError, decode_note
 
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
+_NO_FLAGS = {errno.EINVAL, errno.ENOSYS}
+_AT_FDCWD, _RENAME_NOREPLACE = -100, 1
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,16 @@ def _version(growing: Path, root: Path, name: str) -> Placement:
     return Placement(target, displaced)
 
 
+def find_placed(root: Path, name: str, segment_id: str) -> Path | None:
+    """The final file of a segment whose growing name has gone: a crash came between its move and its row."""
+    for candidate in naming.candidates(name):
+        if not (root / candidate).exists():
+            return None
+        if _segment_id(root / candidate) == segment_id:
+            return root / candidate
+    return None
+
+
 def forget(growing: Path) -> None:
     """Take the growing name away, after the row is complete."""
     growing.unlink(missing_ok=True)
@@ -101,7 +118,7 @@ def _claim(growing: Path, target: Path) -> bool:
     try:
         os.link(growing, target)
     except FileExistsError:
-        return growing.samefile(target)
+        return _is_placed(growing, target)
     except OSError as error:
         if error.errno == errno.EXDEV:
             return _copy_across(growing, target)
@@ -111,12 +128,43 @@ def _claim(growing: Path, target: Path) -> bool:
     return True
 
 
+def _is_placed(growing: Path, target: Path) -> bool:
+    """Whether the name is taken by this very file, or by the copy that an interrupted try made of it."""
+    if growing.samefile(target):
+        return True
+    if growing.stat().st_dev == target.stat().st_dev:
+        return False
+    segment_id = _segment_id(growing)
+    is_whole = growing.stat().st_size == target.stat().st_size
+    return bool(segment_id) and is_whole and _segment_id(target) == segment_id
+
+
+def _segment_id(path: Path) -> str:
+    """Of a file of ours; empty for others."""
+    with contextlib.suppress(OSError, AircheckError, NoteError):
+        return decode_note(read_note(path))[1].id
+    return ""
+
+
 def _rename(growing: Path, target: Path) -> bool:
-    """For file systems without hard links: reserve the name, then rename over the reservation."""
+    """For file systems without hard links; nothing is overwritten."""
+    paths = os.fsencode(growing), os.fsencode(target)
+    if not _libc.renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_NOREPLACE):
+        return True
+    number = ctypes.get_errno()
+    if number == errno.EEXIST:
+        return _is_placed(growing, target)
+    if number not in _NO_FLAGS:
+        raise OSError(number, os.strerror(number), str(target))
+    return _reserve_and_rename(growing, target)
+
+
+def _reserve_and_rename(growing: Path, target: Path) -> bool:
+    """Where the kernel cannot promise it: take the name first, then rename over one's own reservation."""
     try:
         os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
     except FileExistsError:
-        return False
+        return _is_placed(growing, target)
     growing.replace(target)
     return True
 
@@ -124,16 +172,13 @@ def _rename(growing: Path, target: Path) -> bool:
 def _copy_across(growing: Path, target: Path) -> bool:
     """From another file system: copied whole and made durable beside the target before it gets the name."""
     if target.exists():
-        return False
+        return _is_placed(growing, target)
     part = target.parent / f".{growing.stem}.part"
     try:
         _copy(growing, part)
-        os.link(part, target)
-    except FileExistsError:
-        return False
+        return _claim(part, target)
     finally:
         part.unlink(missing_ok=True)
-    return True
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -320,8 +320,9 @@ class Recorder:
         await self._journal.put_segment(facts)
         if self._finished_files is not None:
             await self._finished_files.file_finished(recording.current_facts(), facts)
-        await asyncio.to_thread(finalize.forget, Path(segment.facts.path))
+        # Recovery tells of every file that still has its growing name: told twice is better than never.
         await self._say(EventKind.SEGMENT_COMPLETED, recording, facts)
+        await asyncio.to_thread(finalize.forget, Path(segment.facts.path))
 
     async def _make_final(self, recording: Recording, segment: Segment, facts: SegmentFacts) -> SegmentFacts:
         def work() -> tuple[FinalizedFile, finalize.Placement]:

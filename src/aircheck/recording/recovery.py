@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -63,10 +63,12 @@ async def find_unfinished(journal: Journal, growing_dir: Path) -> Unfinished:
     for facts in await journal.segments_in_state(SegmentState.GROWING, SegmentState.FINALIZING):
         recording = recordings.get(facts.recording_id) or await journal.recording(facts.recording_id)
         if recording is not None:
+            recordings[recording.id] = recording  # also one that ended without this file
             segments[facts.id] = (recording, facts)
     for recording, facts in await asyncio.to_thread(_read_notes, growing_dir):
         if facts.id not in segments:
-            recordings.setdefault(recording.id, recording)
+            row = recordings.get(recording.id) or await journal.recording(recording.id)
+            recordings[recording.id] = row or recording
             segments[facts.id] = (recordings[recording.id], facts)
     return Unfinished(tuple(segments.values()), tuple(recordings.values()))
 
@@ -108,8 +110,8 @@ async def _recover_segment(
 ) -> SegmentFacts:
     growing = Path(segment.path)
     try:
-        facts = await asyncio.to_thread(_make_whole, growing, recording, segment, plan, report)
-    except (OSError, AircheckError) as error:
+        facts = await _to_the_end(_make_whole, growing, recording, segment, plan, report)
+    except Exception as error:  # whatever it is about this file, the others are waiting
         report.failed += 1
         text = f"{type(error).__name__}: {error}"
         _log.error("cannot recover path=%s recording=%s error=%s", growing, recording.id, text)
@@ -121,11 +123,21 @@ async def _recover_segment(
         await journal.put_segment(facts)
         if finished_files is not None:
             await finished_files.file_finished(replace(recording, end_reason=EndReason.CRASHED), facts)
-        await asyncio.to_thread(_forget, growing, Path(facts.path))
         await journal.add_event(_segment_event(recording, facts))
+        await asyncio.to_thread(_forget, growing, Path(facts.path))
     else:
         await journal.put_segment(facts)
     return facts
+
+
+async def _to_the_end(work: Callable[..., SegmentFacts], *facts: object) -> SegmentFacts:
+    """In a thread, and waited for even by a server that stops: the next one must not meet it at its work."""
+    done = asyncio.get_running_loop().run_in_executor(None, work, *facts)
+    try:
+        return await asyncio.shield(done)
+    except asyncio.CancelledError:
+        await asyncio.wait({done})
+        raise
 
 
 def _make_whole(
@@ -136,8 +148,12 @@ def _make_whole(
     report: RecoveryReport,
 ) -> SegmentFacts:
     if not growing.exists():
-        report.missing += 1
-        return replace(segment, state=SegmentState.FAILED, error="the file is gone")
+        name = final_name(recording, segment, _plan_of(recording, plan))
+        placed = finalize.find_placed(plan.record_dir, name, segment.id)
+        if placed is None:
+            report.missing += 1
+            return replace(segment, state=SegmentState.FAILED, error="the file is gone")
+        growing = placed
     recovery = recover_file(growing)
     if recovery.outcome is Outcome.EMPTY:
         report.empty += 1
@@ -149,9 +165,8 @@ def _make_whole(
     report.recovered += 1
     report.cut_bytes += recovery.bytes_cut
     known = _with_file_facts(segment, recovery.facts)
-    path = finalize.place(
-        growing, plan.record_dir, final_name(recording, known, _plan_of(recording, plan))
-    ).path
+    name = final_name(recording, known, _plan_of(recording, plan))
+    path = finalize.place(growing, plan.record_dir, name).path
     return replace(
         known,
         state=SegmentState.COMPLETE,
@@ -201,7 +216,8 @@ async def _close_recording(
         state=RecordingState.COMPLETE if complete else RecordingState.FAILED,
         end_ns=recording.end_ns
         or max((f.end_ns or f.start_ns for f in complete), default=recording.start_ns),
-        end_reason=EndReason.CRASHED,
+        end_reason=recording.end_reason or EndReason.CRASHED,
+        error="" if complete else recording.error,
         segment_count=len(complete),
         size_bytes=sum(f.size_bytes for f in complete),
         duration_ms=sum(f.duration_ms for f in complete),
