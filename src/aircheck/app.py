@@ -58,7 +58,8 @@ from aircheck.wire.rtmp.connection import Limits
 _log = logging.getLogger(__name__)
 
 LAG_INTERVAL_S = 0.5
-BACK_BUFFER_BYTES = 4 * 1024 * 1024
+BACK_BUFFER_BYTES = 16 * 1024 * 1024
+"""Of one stream's recent past, at the most."""
 
 
 class Node:
@@ -104,7 +105,11 @@ class Node:
         self.recorder.start()
         self.recorder.volume_of(plan.growing_dir)
         self.publications = PublicationService(
-            self.registry, self.recorder, self.journal, plan if settings.record.enabled else None
+            self.registry,
+            self.recorder,
+            self.journal,
+            plan if settings.record.enabled else None,
+            keep_past_ms=plan.pre_roll_ms,
         )
         self.control = ControlService(self.registry, self.recorder, self.journal, plan)
         self._start_rtmp()
@@ -326,6 +331,7 @@ def recording_plan(record: RecordSettings) -> RecordingPlan:
         container=record.format,
         rotation=_rotation(record),
         has_rotation_index=record.rotation_index,
+        pre_roll_ms=round(record.pre_roll_s * 1000),
         max_duration_ms=round(record.max_duration_s * 1000) or None,
         reconnect_s=record.reconnect_s,
         splits_at_reconnect=record.splits_at_reconnect,

@@ -75,39 +75,66 @@ def test_an_end_is_told_once_and_keeps_the_facts() -> None:
     assert [track.codec for track in stream.facts.tracks] == ["h264", "aac"]
 
 
+def filled(limit_bytes: int = 1 << 20, keep_ms: int = 0) -> BackBuffer:
+    buffer = BackBuffer(limit_bytes)
+    buffer.keep(keep_ms)
+    for one in av_batches(4600, gop_ms=1000):
+        buffer.add(one, has_video=True)
+    return buffer
+
+
 def test_the_back_buffer_begins_at_the_last_key_frame() -> None:
-    buffer = BackBuffer(1 << 20)
-    for one in av_batches(2500, gop_ms=1000):
-        buffer.add(one)
-    packets = buffer.packets(VIDEO.id)
+    packets = filled().packets()
     assert packets[0].is_keyframe
-    assert packets[0].dts == 2000
-    assert packets[-1].dts * 1000 // packets[-1].track.timescale >= 2440
+    assert packets[0].dts == 4000
+    assert packets[-1].dts * 1000 // packets[-1].track.timescale >= 4560
 
 
-def test_the_past_is_kept_from_the_first_viewer_on() -> None:
-    stream = Stream(stream_facts(), back_buffer_bytes=1 << 20)
-    batches = av_batches(3000, gop_ms=1000)
-    stream.subscribe(Listener())
-    for _ in range(5):
-        stream.publish(next(batches))
-    assert stream.back_buffer.size_bytes == 0
-    viewer = Listener(is_live=True)
-    stream.subscribe(viewer)
-    stream.unsubscribe(viewer)
-    for one in batches:
-        stream.publish(one)
-    assert stream.back_buffer.packets(VIDEO.id)[0].dts == 2000
+def test_the_back_buffer_reaches_back_as_far_as_it_was_asked_to() -> None:
+    buffer = filled(keep_ms=2000)
+    second_ns = 1_000_000_000
+    assert buffer.packets()[0].dts == 4000
+    assert buffer.packets(since_ns=3 * second_ns + second_ns // 2)[0].dts == 3000
+    assert buffer.packets(since_ns=0)[0].dts == 2000
 
 
 def test_a_group_of_pictures_over_the_limit_is_not_kept() -> None:
     buffer = BackBuffer(1000)
-    buffer.add(batch([video(0, key=True, size=600)]))
-    assert len(buffer.packets(VIDEO.id)) == 1
-    buffer.add(batch([video(40, size=600)]))
-    assert buffer.packets(VIDEO.id) == []
-    buffer.add(batch([video(80, size=100)]))
+    buffer.keep()
+    buffer.add(batch([video(0, key=True, size=600)]), has_video=True)
+    assert len(buffer.packets()) == 1
+    buffer.add(batch([video(40, size=600)]), has_video=True)
+    assert buffer.packets() == []
+    buffer.add(batch([video(80, size=100)]), has_video=True)
     assert buffer.size_bytes == 0
+
+
+def test_the_oldest_groups_go_when_the_limit_is_reached() -> None:
+    buffer = filled(limit_bytes=20_000, keep_ms=60_000)
+    assert 0 < buffer.size_bytes <= 20_000
+    assert buffer.packets(since_ns=0)[0].is_keyframe
+
+
+def test_without_video_the_past_begins_at_any_batch() -> None:
+    buffer = BackBuffer(1 << 20)
+    buffer.keep(500)
+    for one in av_batches(2000, video_track=None):
+        buffer.add(one, has_video=False)
+    assert buffer.packets(since_ns=0)[0].dts >= 48 * 1000
+
+
+def test_the_past_is_kept_from_the_first_viewer_on() -> None:
+    stream = Stream(stream_facts(), back_buffer_bytes=1 << 20)
+    stream.subscribe(Listener())
+    for one in av_batches(1000):
+        stream.publish(one)
+    assert stream.back_buffer.packets() == []
+    viewer = Listener(is_live=True)
+    stream.subscribe(viewer)
+    stream.unsubscribe(viewer)
+    for one in av_batches(1000, start_ms=1000):
+        stream.publish(one)
+    assert stream.back_buffer.packets()[0].dts == 1000
 
 
 def test_the_first_publisher_of_a_name_keeps_it_until_it_ends() -> None:

@@ -262,3 +262,34 @@ async def test_a_new_recording_is_refused_below_the_disks_reserve(tmp_path: Path
             rig.recorder.record(
                 new_stream(), make_plan(tmp_path, min_free_bytes=1 << 60), requested_by="test"
             )
+
+
+async def test_pre_roll_begins_in_the_past_at_a_key_frame(tmp_path: Path) -> None:
+    batches = list(av_batches(8000, gop_ms=1000))
+    async with Rig(tmp_path) as rig:
+        stream = Stream(stream_facts("cam"), back_buffer_bytes=1 << 20)
+        stream.back_buffer.keep(2500)
+        now_ns = rig.clock.wall_ns()
+        for number, one in enumerate(batches):
+            one.arrival_ns = now_ns + (number - 29) * SECOND_NS // 5
+        await feed(stream, batches[:30])
+        plan = make_plan(tmp_path, pre_roll_ms=2500)
+        recording = rig.recorder.record(stream, plan, requested_by="test")
+        await feed(stream, batches[30:])
+        facts, segments = await rig.finish(recording)
+    video = payloads(segments[0].path)["video"]
+    assert video == sent(batches)["video"][75:]
+    assert 4950 <= segments[0].duration_ms <= 5050
+    assert 2.5 <= (now_ns - facts.start_ns) / SECOND_NS <= 3.2
+    assert segments[0].start_ns == facts.start_ns
+
+
+async def test_pre_roll_takes_what_there_is(tmp_path: Path) -> None:
+    batches = list(av_batches(2000))
+    async with Rig(tmp_path) as rig:
+        stream = Stream(stream_facts("cam"), back_buffer_bytes=1 << 20)
+        plan = make_plan(tmp_path, pre_roll_ms=60_000)
+        recording = rig.recorder.record(stream, plan, requested_by="test")
+        await feed(stream, batches)
+        _, segments = await rig.finish(recording)
+    assert payloads(segments[0].path) == sent(batches)

@@ -54,7 +54,6 @@ class Stream:
         self.back_buffer = BackBuffer(back_buffer_bytes)
         self.notices: Callable[[], Mapping[str, int]] = dict
         """What was odd in its media so far, by kind; whoever feeds the stream puts its counters here."""
-        self._was_ever_watched = False
         self._rate_from: tuple[int, int] = (0, 0)
         self._rate_bps = 0
         self._subscribers: tuple[Subscriber, ...] = ()
@@ -98,8 +97,8 @@ class Stream:
             self._take_tracks(batch.packets)
         if not self.first_arrival_ns:
             self.first_arrival_ns = batch.arrival_ns
-        if self._was_ever_watched:
-            self.back_buffer.add(batch)
+        if self.back_buffer.is_kept:
+            self.back_buffer.add(batch, has_video=self.primary_video is not None)
         for subscriber in self._subscribers:
             try:
                 subscriber.deliver(batch)
@@ -118,7 +117,8 @@ class Stream:
     def subscribe(self, subscriber: Subscriber) -> None:
         was_watched = self.is_watched
         self._subscribers = (*self._subscribers, subscriber)
-        self._was_ever_watched |= subscriber.is_live
+        if subscriber.is_live:
+            self.back_buffer.keep()
         self._tell_demand(was_watched)
 
     def unsubscribe(self, subscriber: Subscriber) -> None:

@@ -56,8 +56,7 @@ class RtmpViewer:
 
     def start(self) -> None:
         """Send what is there already and subscribe."""
-        video = self._stream.primary_video
-        self._send(self._stream.back_buffer.packets(video.id if video is not None else None))
+        self._send(self._stream.back_buffer.packets())
         self._stream.subscribe(self)
 
     def stop(self) -> None:

@@ -10,9 +10,24 @@ from aircheck.recording.rotation import NEVER, RotationRule
 
 
 @dataclass(frozen=True, slots=True)
+class AudioPlan:
+    """What sound becomes that the container cannot hold. `bitrate_mode`: see `AudioTarget`.
+
+    `copies_to_mp4`: off, every MP4 file has AAC, though MP4 could hold Opus, MP3, FLAC and AC-3 as well.
+    """
+
+    sample_rate: int = 44_100
+    channels: int = 2
+    bitrate_mode: int = 5
+    copies_to_mp4: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class RecordingPlan:
     """Settings of one recording. Folders are absolute.
 
+    `container` is what is wanted: pictures that it cannot hold are put into the nearest one that can.
+    `pre_roll_ms` begins that much in the past, at a key frame, as far as the stream's back buffer reaches.
     `max_duration_ms` ends the recording after that much media. `reconnect_s` is how long it waits for a
     publisher that was lost to come back under the same name; `splits_at_reconnect` begins a new file
     then. `min_free_bytes` is the reserve of the disk: below it files are ended cleanly and none is begun.
@@ -25,8 +40,10 @@ class RecordingPlan:
     growing_dir: Path
     template: NameTemplate
     container: str = "mp4"
+    audio: AudioPlan = AudioPlan()
     rotation: RotationRule = NEVER
     has_rotation_index: bool = True
+    pre_roll_ms: int = 0
     max_duration_ms: int | None = None
     reconnect_s: float = 0.0
     splits_at_reconnect: bool = False

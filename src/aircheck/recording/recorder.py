@@ -31,12 +31,14 @@ from aircheck.facts import (
     StreamFacts,
 )
 from aircheck.hub.stream import Stream, describe_track
+from aircheck.media.packet import Batch
 from aircheck.media.track import Track
 from aircheck.recording import finalize
 from aircheck.recording.journal import FinishedFiles, Journal
 from aircheck.recording.names import final_name, preview_name
 from aircheck.recording.plan import RecordingPlan
 from aircheck.recording.recording import Recording
+from aircheck.recording.rotation import dts_ms
 from aircheck.recording.segment import FinalizedFile, Segment
 from aircheck.recording.volume import Volume
 from aircheck.recording.writer import open_writer
@@ -147,9 +149,25 @@ class Recorder:
         self._done[facts.id] = asyncio.get_running_loop().create_future()
         self._closing[facts.id] = []
         self._rows[facts.id] = self._tasks.spawn(self._write_start(facts), f"row {facts.id}")
+        self._deliver_past(recording)
         stream.subscribe(recording)
         _log.info("recording started stream=%s recording=%s by=%s", stream.name, facts.id, requested_by)
         return recording
+
+    def _deliver_past(self, recording: Recording) -> None:
+        """Pre-roll: what the stream still holds of its recent past comes first."""
+        plan, stream = recording.plan, recording.stream
+        if not plan.pre_roll_ms:
+            return
+        past = stream.back_buffer.packets(since_ns=self._clock.wall_ns() - plan.pre_roll_ms * 1_000_000)
+        if not past:
+            return
+        lead_ns = (dts_ms(past[-1]) - dts_ms(past[0])) * 1_000_000
+        recording.facts = replace(recording.facts, start_ns=recording.facts.start_ns - lead_ns)
+        size_bytes = sum(len(packet.data) for packet in past)
+        recording.deliver(
+            Batch(past, stream.last_arrival_ns, size_bytes, tracks_changed=True, has_video_keyframe=True)
+        )
 
     def arm(
         self,
@@ -454,7 +472,7 @@ class Recorder:
             container=plan.container,
             path=str(plan.growing_dir / f"{segment_id}.{plan.container}"),
             file_name="",
-            start_ns=self._clock.wall_ns(),
+            start_ns=recording.facts.start_ns if index == 1 else self._clock.wall_ns(),
             start_pts_ms=start_ms,
             tracks=tuple(describe_track(track) for track in tracks),
         )

@@ -26,17 +26,26 @@ class PublicationService:
     """Follows the registry. `plan` is the recording every stream gets; `None` records only on request."""
 
     def __init__(
-        self, registry: Registry, recorder: Recorder, journal: CatalogJournal, plan: RecordingPlan | None
+        self,
+        registry: Registry,
+        recorder: Recorder,
+        journal: CatalogJournal,
+        plan: RecordingPlan | None,
+        *,
+        keep_past_ms: int = 0,
     ) -> None:
         self.tasks = TaskGroup("publications")
         self.failed_starts = 0
         self._recorder = recorder
         self._journal = journal
         self._plan = plan
+        self._keep_past_ms = keep_past_ms
         registry.listen(published=self._published, ended=self._ended)
 
     def _published(self, stream: Stream) -> None:
         facts = stream.facts
+        if self._keep_past_ms:
+            stream.back_buffer.keep(self._keep_past_ms)
         self.tasks.spawn(self._keep(stream, EventKind.STREAM_PUBLISHED, facts.published_ns), "published")
         try:
             is_continued = self._recorder.welcome(stream)

@@ -224,6 +224,13 @@ class RecordSettings(Section):
         "group of pictures. Off: files are cut on time, and begin with pictures that nobody can decode "
         "until the next key frame, except by joining the files.",
     )
+    pre_roll_s: float = Field(
+        0,
+        ge=0,
+        le=300,
+        description="How far into the past a recording that is asked for later may begin, at a key frame. That much "
+        "of every stream is then held in memory, at most 16 MiB of each, which also costs CPU.",
+    )
     max_duration_s: float = Field(
         default=0,
         ge=0,
