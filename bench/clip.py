@@ -46,10 +46,6 @@ class Clip:
     duration_ms: int
     """After this time the media may begin again."""
 
-    @property
-    def size_bytes(self) -> int:
-        return sum(len(message.payload) for message in self.media)
-
 
 def load_clip() -> Clip:
     """The clip, made at the first call (some ten seconds of CPU)."""
