@@ -225,11 +225,11 @@ class RecordSettings(Section):
         "until the next key frame, except by joining the files.",
     )
     pre_roll_s: float = Field(
-        0,
+        default=0,
         ge=0,
         le=300,
-        description="How far into the past a recording that is asked for later may begin, at a key frame. That much "
-        "of every stream is then held in memory, at most 16 MiB of each, which also costs CPU.",
+        description="How far into the past a recording that is asked for later may begin, at a key frame. "
+        "That much of every stream is then held in memory, at most 16 MiB of each, which also costs CPU.",
     )
     max_duration_s: float = Field(
         default=0,
