@@ -77,6 +77,18 @@ def test_sound_that_comes_behind_its_picture_but_begins_before_it_keeps_its_lead
     assert inspect_file(path).start_ms in ((981, 1000) if path.suffix != ".ts" else (1000,))
 
 
+def test_pictures_that_begin_late_and_before_time_zero_are_kept_and_counted(path: Path) -> None:
+    writer = open_writer(path, TRACKS)
+    early = [audio(frame) for frame in range(100, 140)]
+    writer.write(early)
+    late = [video(ms, key=ms == 1000, pts=ms + 80) for ms in range(1000, 1400, 40)]
+    writer.write(late)
+    writer.finish()
+    writer.finalize(sync=False)
+    assert payloads(path) == expected(early + late)
+    assert (writer.nudged_packets > 0) == (path.suffix != ".ts")
+
+
 def test_packet_of_an_unknown_track_is_refused_and_nothing_of_its_batch_is_taken(path: Path) -> None:
     writer = open_writer(path, TRACKS)
     changed = replace(VIDEO, width=640)

@@ -121,3 +121,19 @@ def test_second_track_of_a_kind_needs_a_codec_with_a_fourcc(tmp_path: Path) -> N
     with pytest.raises(ContainerError, match="cannot hold pcmu"):
         open_writer(tmp_path / "a.flv", [first, replace(first, id=1, codec=Codec.PCMU)])
     assert not list(tmp_path.iterdir())
+
+
+def test_packet_too_long_for_a_tag_is_refused_and_the_file_stays_whole(
+    clip_of: MakeClip, tmp_path: Path
+) -> None:
+    clip = clip_of("h264", "aac")
+    path = tmp_path / "a.flv"
+    writer = open_writer(path, clip.tracks)
+    half = len(clip.packets) // 2
+    writer.write(clip.packets[:half])
+    before = path.read_bytes()
+    with pytest.raises(ContainerError, match="too long"):
+        writer.write([replace(packet, data=bytes(1 << 24)) for packet in clip.packets[half : half + 20]])
+    assert writer.dropped_packets == 20
+    writer.finish()
+    assert path.read_bytes() == before

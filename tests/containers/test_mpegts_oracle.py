@@ -177,6 +177,22 @@ def test_clock_reference_is_never_later_than_what_it_dates(clip_of: MakeClip, tm
             assert pts > clock
 
 
+def test_track_of_pictures_that_stays_silent_still_tells_the_time(clip_of: MakeClip, tmp_path: Path) -> None:
+    clip = clip_of("h264", "aac")
+    sound = [packet for packet in clip.packets if packet.track.is_audio]
+    path = tmp_path / "a.ts"
+    writer = open_writer(path, clip.tracks)
+    for packets in batches(sound):
+        writer.write(packets)
+    writer.finish()
+    references = [pcr_of(packet) for packet in packets_of(path) if pcr_of(packet) is not None]
+    assert {pid_of(packet) for packet in packets_of(path) if pcr_of(packet) is not None} == {0x100}
+    assert len(references) >= 5
+    assert references == sorted(references, key=lambda reference: reference or 0)
+    assert sum(pid_of(packet) == 0x1000 for packet in packets_of(path)) >= 5
+    assert_holds(path, sound, clip.tracks, 90_000)
+
+
 def test_delimiters_and_parameter_sets_of_the_publisher_are_not_doubled(
     clip_of: MakeClip, tmp_path: Path
 ) -> None:

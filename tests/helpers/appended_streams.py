@@ -122,9 +122,11 @@ def _units_of_ts(path: Path, pid: int, *, is_damaged: bool) -> list[bytes]:
         packet = data[start : start + 188]
         assert packet[0] == 0x47 or is_damaged
         if packet[0] == 0x47 and (packet[1] & 0x1F) << 8 | packet[2] == pid:
-            if packet[1] & 0x40 or not units:
+            body = packet[4 + (1 + packet[4] if packet[3] & 0x20 else 0) :]
+            if packet[1] & 0x40 or (body and not units):
                 units.append(bytearray())
-            units[-1] += packet[4 + (1 + packet[4] if packet[3] & 0x20 else 0) :]
+            if body:
+                units[-1] += body
     return list(map(bytes, units))
 
 

@@ -12,15 +12,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from pathlib import Path
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic
 
 from aircheck.containers import file_record
 from aircheck.containers.file_record import MAX_TRACKS, FileRecord
 from aircheck.containers.header import Header, Summary, final_patches, make_final, patched, placed
 from aircheck.containers.key_index import KeyIndex
-from aircheck.containers.lane import Lane, facts_of
+from aircheck.containers.lane import L, Lanes, facts_of
 from aircheck.containers.mp4.disk import Disk
 from aircheck.containers.mp4.finalize import Method
 from aircheck.containers.mp4.layout import VirtualFile
@@ -33,10 +32,6 @@ from aircheck.media.track import Track
 _MAX_PENDING_PACKETS = 2000
 _MAX_WAIT_FOR_TRACKS_MS = 500
 """So long the first fragment waits for every track to begin: the earliest packet decides where time 0 is."""
-
-L = TypeVar("L", bound=Lane)
-
-_track_of = attrgetter("track")
 
 
 @dataclass(slots=True)
@@ -77,10 +72,9 @@ class AppendingWriter(ABC, Generic[L]):
         self._fragment_ms = fragment_ms
         self._preallocate_bytes = preallocate_bytes
         self._lock = threading.Lock()
-        self._lanes: list[L] = []
-        self._by_object: dict[int, L] = {}
+        self._lanes: Lanes[L] = Lanes()
         for track in tracks:
-            self._take_lane(self._new_lane(track))
+            self._lanes.add(self._new_lane(track))
         self._record = FileRecord(creation_ns, note, tuple(map(facts_of, tracks)))
         self._pending: list[Packet] = []
         has_video = any(track.is_video for track in tracks)
@@ -121,7 +115,7 @@ class AppendingWriter(ABC, Generic[L]):
 
     @abstractmethod
     def _compose(self, packets: Sequence[Packet]) -> Fragment:
-        """The bytes of a fragment."""
+        """The bytes of a fragment. Raises ContainerError for a packet that the container cannot hold."""
 
     def _forget(self) -> None:
         """The fragment composed last is not in the file."""
@@ -133,24 +127,19 @@ class AppendingWriter(ABC, Generic[L]):
     # --- tracks ---
 
     def _new_lane(self, track: Track) -> L:
-        ids = [lane.track.id for lane in self._lanes]
+        ids = [lane.track.id for lane in self._lanes.all]
         if track.id in ids or not 0 <= track.id <= 0xFFFFFFFF:
             raise ContainerError(f"track ids must be different and not negative: {[*ids, track.id]}")
         if len(ids) >= MAX_TRACKS:
             raise ContainerError(f"more than {MAX_TRACKS} tracks", remedy="record to MP4")
         return self._make_lane(track)
 
-    def _take_lane(self, lane: L) -> None:
-        self._lanes = [*self._lanes, lane]
-        self._by_object[id(lane.track)] = lane
-        self._primary = next((lane for lane in self._lanes if lane.track.is_video), self._lanes[0])
-
     def add_track(self, track: Track) -> bool:
         """A track that turned up late. False when the file has no room for it: begin a new segment then.
 
         Raises ContainerError when the container cannot hold the track, OSError when the disk fails.
         """
-        if len(self._lanes) >= MAX_TRACKS:
+        if len(self._lanes.all) >= MAX_TRACKS:
             return False
         lane = self._new_lane(track)
         self._cut()
@@ -161,30 +150,10 @@ class AppendingWriter(ABC, Generic[L]):
         self._patch_record(*file_record.late_track_patches(tracks))
         with self._lock:
             self._record = replace(self._record, tracks=tracks)
-            self._take_lane(lane)
+            self._lanes.add(lane)
+            if track.is_video:
+                self._keys.interval = 0
         return True
-
-    def _recognize(self, packets: Sequence[Packet]) -> None:
-        """A publisher that came back has new `Track` objects: equal ones are as good."""
-        strangers = {id(p.track): p.track for p in packets if id(p.track) not in self._by_object}
-        lanes = {lane.track: lane for lane in self._lanes}
-        for track in strangers.values():
-            if track not in lanes:
-                raise ContainerError(
-                    f"this file has no track {track.id} ({track.codec}) of that configuration",
-                    remedy="add the track, or begin a new segment when its configuration changed",
-                )
-        for number, track in strangers.items():
-            lanes[track].aliases.append(track)
-            self._by_object[number] = lanes[track]
-
-    def _groups(self, packets: Sequence[Packet]) -> list[tuple[L, list[Packet]]]:
-        """The packets of each track that has any."""
-        groups = [(lane, [p for p in packets if p.track is lane.track]) for lane in self._lanes]
-        if sum(len(group) for _, group in groups) != len(packets):
-            lanes = self._by_object
-            groups = [(lane, [p for p in packets if lanes[id(p.track)] is lane]) for lane in self._lanes]
-        return [pair for pair in groups if pair[1]]
 
     # --- writing ---
 
@@ -197,22 +166,20 @@ class AppendingWriter(ABC, Generic[L]):
         """
         if not packets:
             return
-        if not self._by_object.keys() >= set(map(id, map(_track_of, packets))):
-            self._recognize(packets)
-        pending = self._pending
-        pending += packets
-        if len(pending) > _MAX_PENDING_PACKETS or self._is_worth_writing():
+        self._lanes.recognize(packets)
+        self._pending += packets
+        if len(self._pending) > _MAX_PENDING_PACKETS or self._is_worth_writing():
             self._cut()
 
     def _is_worth_writing(self) -> bool:
         first, last = self._pending[0], self._pending[-1]
         scale = last.track.timescale
-        end = last.dts + self._by_object[id(last.track)].last_duration
+        end = last.dts + self._lanes.by_object[id(last.track)].last_duration
         pending_ms = abs(end * 1000 // scale - first.dts * 1000 // first.track.timescale)
         if pending_ms < self._fragment_ms:
             return False
         if self._origin is None and pending_ms < _MAX_WAIT_FOR_TRACKS_MS:
-            return len(self._groups(self._pending)) == len(self._lanes)
+            return len(self._lanes.groups(self._pending)) == len(self._lanes.all)
         return True
 
     def flush(self) -> None:
@@ -224,10 +191,15 @@ class AppendingWriter(ABC, Generic[L]):
         packets, self._pending = self._pending, []
         if not packets:
             return
-        groups = self._groups(packets)
+        groups = self._lanes.groups(packets)
         if self._origin is None:
             self._set_origin(groups)
-        fragment = self._compose(packets)
+        try:
+            fragment = self._compose(packets)
+        except BaseException:
+            self._forget()
+            self.dropped_packets += len(packets)
+            raise
         self._put(fragment, packets)
         with self._lock:
             for lane, group in groups:
@@ -272,7 +244,7 @@ class AppendingWriter(ABC, Generic[L]):
 
     def _set_origin(self, groups: Sequence[tuple[L, Sequence[Packet]]]) -> None:
         self._origin = self._origin_of(groups)
-        for lane in self._lanes:
+        for lane in self._lanes.all:
             lane.base = self._base
         self._record = replace(self._record, start_us=self._origin * 1_000_000 // self.clock_rate)
 
@@ -297,7 +269,7 @@ class AppendingWriter(ABC, Generic[L]):
             self._cut()
         finally:
             with self._lock:
-                for lane in self._lanes:
+                for lane in self._lanes.all:
                     lane.end_at((ends or {}).get(lane.track.id, lane.last_dts))
             with suppress(OSError):
                 self._disk.truncate(self._end)
@@ -332,13 +304,13 @@ class AppendingWriter(ABC, Generic[L]):
             return self._duration_ms()
 
     def _duration_ms(self) -> int:
-        ends = [lane.end_pts * 1000 // lane.track.timescale for lane in self._lanes if lane.packets]
+        ends = [lane.end_pts * 1000 // lane.track.timescale for lane in self._lanes.all if lane.packets]
         return max(0, max(ends, default=0) - self._record.start_us // 1000) if ends else 0
 
     @property
     def nudged_packets(self) -> int:
         """Packets whose timestamps had to be moved to be representable."""
-        return sum(lane.nudged for lane in self._lanes)
+        return sum(lane.nudged for lane in self._lanes.all)
 
     @property
     def epoch(self) -> int:
@@ -347,7 +319,7 @@ class AppendingWriter(ABC, Generic[L]):
 
     def track_facts(self) -> tuple[TrackFacts, ...]:
         with self._lock:
-            return tuple(lane.facts() for lane in self._lanes)
+            return tuple(lane.facts() for lane in self._lanes.all)
 
     def view(self) -> VirtualFile:
         """The file as the final one it would be now."""
@@ -361,5 +333,5 @@ class AppendingWriter(ABC, Generic[L]):
             return self._summary_now()
 
     def _summary_now(self) -> Summary:
-        tracks = tuple(lane.facts() for lane in self._lanes)
+        tracks = tuple(lane.facts() for lane in self._lanes.all)
         return Summary(self._end, self._duration_ms(), tracks, self._keys.copy())

@@ -54,3 +54,18 @@ def nearest(container: Container, codecs: Iterable[Codec]) -> Container:
     wanted = frozenset(codec for codec in codecs if codec.kind is not Kind.DATA)
     candidates = (container, *_INSTEAD[container])
     return next((one for one in candidates if wanted <= _HOLDS[one]), Container.MKV)
+
+
+_INDEX_BYTES_PER_S: Mapping[Container, int] = {
+    Container.MP4: 1024,
+    Container.MKV: 24,
+    Container.WEBM: 24,
+    Container.TS: 0,
+    Container.FLV: 18,
+}
+"""An index of samples, and of key frames of which there is one a second."""
+
+
+def index_bytes(container: Container, duration_s: int) -> int:
+    """What to reserve for the index of a file that will be about so long. Too little does no harm."""
+    return _INDEX_BYTES_PER_S[container] * duration_s

@@ -1,4 +1,4 @@
-"""Lane: one track of an appended file; how its times become the container's, and what is on disk of it."""
+"""Lanes: the tracks of an appended file; how their times become the container's, what is on disk of them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import gcd
 from operator import attrgetter, sub
+from typing import Generic, TypeVar
 
 from aircheck.errors import ContainerError
 from aircheck.facts import TrackFacts
@@ -22,6 +23,9 @@ _BEFORE_EVERYTHING = -(1 << 80)
 _dts_of = attrgetter("dts")
 _pts_of = attrgetter("pts")
 _data_of = attrgetter("data")
+_track_of = attrgetter("track")
+
+L = TypeVar("L", bound="Lane")
 
 
 def require_config(track: Track) -> None:
@@ -120,6 +124,59 @@ class Lane:
             size_bytes=self.size_bytes,
             duration_ms=max(0, duration * 1000 // self.track.timescale),
         )
+
+
+class Lanes(Generic[L]):
+    """The lanes of a file, found by the very `Track` object that a packet has: no hashing in the hot path.
+
+    `all` is replaced, never changed: other threads may go through it.
+    """
+
+    __slots__ = ("all", "by_object", "primary")
+
+    def __init__(self) -> None:
+        self.all: tuple[L, ...] = ()
+        self.by_object: dict[int, L] = {}
+        self.primary: L | None = None
+        """The track whose key frames are indexed: the first video, else the first of all."""
+
+    def add(self, lane: L) -> None:
+        self.all = (*self.all, lane)
+        self.by_object[id(lane.track)] = lane
+        self.primary = primary_of(self.all)
+
+    def recognize(self, packets: Sequence[Packet]) -> None:
+        """See that every packet has a lane. A publisher that came back has new, equal `Track` objects.
+
+        Raises ContainerError for a packet of another track.
+        """
+        if self.by_object.keys() >= set(map(id, map(_track_of, packets))):
+            return
+        strangers = {id(p.track): p.track for p in packets if id(p.track) not in self.by_object}
+        lanes = {lane.track: lane for lane in self.all}
+        for track in strangers.values():
+            if track not in lanes:
+                raise ContainerError(
+                    f"this file has no track {track.id} ({track.codec}) of that configuration",
+                    remedy="add the track, or begin a new segment when its configuration changed",
+                )
+        for number, track in strangers.items():
+            lanes[track].aliases.append(track)
+            self.by_object[number] = lanes[track]
+
+    def groups(self, packets: Sequence[Packet]) -> list[tuple[L, list[Packet]]]:
+        """The packets of each lane that has any."""
+        groups = [(lane, [p for p in packets if p.track is lane.track]) for lane in self.all]
+        if sum(len(group) for _, group in groups) != len(packets):
+            lanes = self.by_object
+            groups = [(lane, [p for p in packets if lanes[id(p.track)] is lane]) for lane in self.all]
+        return [pair for pair in groups if pair[1]]
+
+
+def primary_of(lanes: Sequence[L]) -> L | None:
+    """The first video, else the first of all."""
+    video = (lane for lane in lanes if lane.track.is_video)
+    return next(video, lanes[0] if lanes else None)
 
 
 def facts_of(track: Track) -> TrackFacts:

@@ -76,21 +76,21 @@ class FlvWriter(AppendingWriter[FlvLane]):
         )
 
     def _make_lane(self, track: Track) -> FlvLane:
-        return FlvLane(track, sum(lane.track.kind is track.kind for lane in self._lanes))
+        return FlvLane(track, sum(lane.track.kind is track.kind for lane in self._lanes.all))
 
     def _plan_header(self, tracks: Sequence[Track]) -> FlvHeader:
         self._record = replace(self._record, index_bytes=plan_index_bytes(self._reserve_bytes))
         metadata_end = FIRST_TAG_OFFSET + len(serialize_metadata(self._record, tracks))
         self._first_tracks = tuple(tracks)
-        self._starts = b"".join(_sequence_start(lane) for lane in self._lanes)
+        self._starts = b"".join(_sequence_start(lane) for lane in self._lanes.all)
         return FlvHeader(self._record, metadata_end, metadata_end + len(self._starts))
 
     def _serialize_header(self) -> bytes:
-        start = serialize_file_header([lane.track for lane in self._lanes])
+        start = serialize_file_header([lane.track for lane in self._lanes.all])
         return start + serialize_metadata(self._record, self._first_tracks) + self._starts
 
     def _announce(self, lane: FlvLane) -> bool:
-        start = serialize_file_header([lane.track, *(known.track for known in self._lanes)])
+        start = serialize_file_header([lane.track, *(known.track for known in self._lanes.all)])
         self._disk.write(start, 0)
         self._append(_sequence_start(lane))
         return True
@@ -103,7 +103,7 @@ class FlvWriter(AppendingWriter[FlvLane]):
         )
 
     def _compose(self, packets: Sequence[Packet]) -> Fragment:
-        lanes, primary = self._by_object, self._primary
+        lanes, primary = self._lanes.by_object, self._lanes.primary
         buffers: list[Payload] = []
         keys: list[tuple[int, int]] = []
         size = previous = 0
@@ -129,7 +129,7 @@ class FlvWriter(AppendingWriter[FlvLane]):
             head = lane.head.pack(previous, form.type_id << 24 | body, stamp, prefix)
             if form.has_composition_time:
                 offset = (pts * num + half) // den - lane.base - time
-                head += min(offset, _MAX_COMPOSITION_MS).to_bytes(3, "big")
+                head += min(max(0, offset), _MAX_COMPOSITION_MS).to_bytes(3, "big")
             buffers.append(head)
             buffers.append(data)
             previous = body + TAG_HEADER_BYTES

@@ -12,12 +12,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 from aircheck.containers.file_record import FileRecord, Patch, parse_note_size
 from aircheck.containers.header import Summary
 from aircheck.containers.key_index import KeyIndex
 from aircheck.containers.matroska import ebml
 from aircheck.containers.matroska.ebml import element, element_id, size_field, text, uint, void_header
+from aircheck.media.track import Kind
 
 CLOCK_RATE = 1000
 _TIMESTAMP_SCALE_NS = 1_000_000
@@ -85,18 +87,19 @@ class MatroskaHeader:
 
     def final_patches(self, summary: Summary) -> Iterator[Patch]:
         if len(summary.keys):
-            yield from self._cues_patches(summary.keys)
+            yield from self._cues_patches(summary.keys, _primary_number(summary))
         duration = self.tracks - 8
         yield duration, struct.pack(">d", summary.duration_ms)
         yield duration - 3, element_id(ebml.DURATION) + b"\x88"
         yield self.segment - 8, size_field(summary.end - self.segment, 8)
 
-    def _cues_patches(self, keys: KeyIndex) -> Iterator[Patch]:
+    def _cues_patches(self, keys: KeyIndex, track: int) -> Iterator[Patch]:
         room = max(0, (self.record.index_bytes - 8 - _LAST_VOID) // _CUE_POINT_BYTES)
         chosen = keys.thinned(room)
         if not len(chosen):
             return
-        points = b"".join(map(self._cue_point, chosen.times, chosen.positions))
+        positions = (position - self.segment for position in chosen.positions)
+        points = b"".join(map(_cue_point, chosen.times, positions, repeat(track)))
         rest = self.record.index_bytes - 8 - len(points)
         yield self.cues + 8, points + void_header(rest, 8)
         yield self.cues, element_id(ebml.CUES) + size_field(len(points), 4)
@@ -104,20 +107,6 @@ class MatroskaHeader:
         offset = self.segment + len(_SEEK_HEAD_START) + 2 * _SEEK_BYTES
         yield offset + 3, entry[3:]
         yield offset, entry[:3]
-
-    def _cue_point(self, time: int, position: int) -> bytes:
-        track = uint(ebml.CUE_TRACK, self._primary_number)
-        place = uint(ebml.CUE_CLUSTER_POSITION, position - self.segment, _CUE_VALUE_WIDTH)
-        return element(
-            ebml.CUE_POINT,
-            uint(ebml.CUE_TIME, time, _CUE_VALUE_WIDTH),
-            element(ebml.CUE_TRACK_POSITIONS, track, place),
-        )
-
-    @property
-    def _primary_number(self) -> int:
-        numbers = (number for number, track in enumerate(self.record.tracks, 1) if track.kind == "video")
-        return next(numbers, 1)
 
     def place(self, patch: Patch) -> Iterator[Patch]:
         offset, data = patch
@@ -170,6 +159,21 @@ def read_record(start: bytes) -> MatroskaHeader | None:
         return MatroskaHeader(FileRecord.parse(data), HEADS[head])
     except ValueError:
         return None
+
+
+def _primary_number(summary: Summary) -> int:
+    """The number of the track whose key frames the Cues list."""
+    numbers = (number for number, track in enumerate(summary.tracks, 1) if track.kind == Kind.VIDEO)
+    return next(numbers, 1)
+
+
+def _cue_point(time: int, position: int, track: int) -> bytes:
+    place = uint(ebml.CUE_CLUSTER_POSITION, position, _CUE_VALUE_WIDTH)
+    return element(
+        ebml.CUE_POINT,
+        uint(ebml.CUE_TIME, time, _CUE_VALUE_WIDTH),
+        element(ebml.CUE_TRACK_POSITIONS, uint(ebml.CUE_TRACK, track), place),
+    )
 
 
 def _seek(number: int, position: int) -> bytes:

@@ -92,20 +92,20 @@ class MatroskaWriter(AppendingWriter[MatroskaLane]):
         )
 
     def _make_lane(self, track: Track) -> MatroskaLane:
-        return MatroskaLane(track, len(self._lanes) + 1)
+        return MatroskaLane(track, len(self._lanes.all) + 1)
 
     def _plan_header(self, tracks: Sequence[Track]) -> MatroskaHeader:
-        index, entries = plan_areas(self._reserve_bytes, [lane.entry for lane in self._lanes])
+        index, entries = plan_areas(self._reserve_bytes, [lane.entry for lane in self._lanes.all])
         self._record = replace(self._record, index_bytes=index, tracks_bytes=entries)
         return MatroskaHeader(self._record, self.doc_type)
 
     def _serialize_header(self) -> bytes:
         header = MatroskaHeader(self._record, self.doc_type)
-        return serialize_header(header, [lane.entry for lane in self._lanes])
+        return serialize_header(header, [lane.entry for lane in self._lanes.all])
 
     def _announce(self, lane: MatroskaLane) -> bool:
         header = MatroskaHeader(self._record, self.doc_type)
-        patches = late_entry_patches(header, [*(known.entry for known in self._lanes), lane.entry])
+        patches = late_entry_patches(header, [*(known.entry for known in self._lanes.all), lane.entry])
         for offset, data in patches or ():
             self._disk.write(data, offset)
         return patches is not None
@@ -120,7 +120,7 @@ class MatroskaWriter(AppendingWriter[MatroskaLane]):
     def _compose(self, packets: Sequence[Packet]) -> Fragment:
         times, keys = self._times(packets)
         starts = sorted({0, *keys, *_jumps(times)})
-        lanes, pack = self._by_object, BLOCK_HEAD.pack
+        lanes, pack = self._lanes.by_object, BLOCK_HEAD.pack
         buffers: list[Payload] = []
         places: list[tuple[int, int]] = []
         size = 0
@@ -147,7 +147,7 @@ class MatroskaWriter(AppendingWriter[MatroskaLane]):
 
     def _times(self, packets: Sequence[Packet]) -> tuple[list[int], list[int]]:
         """Each packet's time, and where the key frames are; of sound alone, the first frame is one."""
-        lanes, primary = self._by_object, self._primary
+        lanes, primary = self._lanes.by_object, self._lanes.primary
         times: list[int] = []
         keys: list[int] = []
         for packet in packets:
@@ -162,7 +162,8 @@ class MatroskaWriter(AppendingWriter[MatroskaLane]):
             if lane is primary and packet.is_keyframe:
                 keys.append(len(times))
             times.append(time)
-        return times, keys if primary.track.is_video else keys[:1]
+        is_sound = primary is not None and not primary.track.is_video
+        return times, keys[:1] if is_sound else keys
 
 
 class WebmWriter(MatroskaWriter):

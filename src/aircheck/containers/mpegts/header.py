@@ -5,7 +5,7 @@ PAT | PMT | TDT | null packets with the record, 184 bytes in each
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from aircheck.containers.file_record import FIXED_BYTES, FileRecord, Patch, parse_note_size
@@ -19,7 +19,7 @@ from aircheck.containers.mpegts.packets import (
     TDT_PID,
     null_packet,
 )
-from aircheck.containers.mpegts.psi import StreamEntry, pat, pmt, section_packet, time_table
+from aircheck.containers.mpegts.psi import pat, section_packet, time_table
 
 CLOCK_RATE = 90_000
 _RECORD_OFFSET = 3 * PACKET_BYTES
@@ -49,12 +49,12 @@ class TsHeader:
             offset, data = offset + len(piece), data[len(piece) :]
 
 
-def serialize_header(record: FileRecord, streams: Sequence[StreamEntry], pcr_pid: int) -> bytes:
+def serialize_header(record: FileRecord, pmt: bytes) -> bytes:
     data = record.serialize()
     return b"".join(
         (
             section_packet(PAT_PID, 0, pat()),
-            section_packet(PMT_PID, 0, pmt(streams, pcr_pid, 0)),
+            section_packet(PMT_PID, 0, pmt),
             section_packet(TDT_PID, 0, time_table(record.creation_ns)),
             *(null_packet(data[start : start + BODY_BYTES]) for start in range(0, len(data), BODY_BYTES)),
         )

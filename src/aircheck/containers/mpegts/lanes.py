@@ -22,6 +22,8 @@ _GROUP_TICKS_WITH_CLOCK = CLOCK_RATE * 9 // 100
 """Clock references may be 100 ms apart (2.7.2)."""
 _GROUP_MAX_BYTES = 48_000
 _MAX_LENGTH = 0xFFFF
+_SHORT_UNIT = 64
+"""Fits into the first transport packet behind the header, so that the other unit need not be copied to it."""
 
 _HAS_PTS, _HAS_BOTH = 0x8480, 0x84C0
 """Flags of a PES header: data begins with an access unit; which times follow."""
@@ -42,7 +44,7 @@ class TsLane(Lane):
         self.counter = 0
 
     def _append_pes(
-        self, parts: list[bytes], units: list[Payload], pts: int, dts: int, adaptation: bytes
+        self, parts: list[Payload], units: list[Payload], pts: int, dts: int, adaptation: bytes
     ) -> None:
         if pts == dts:
             times, flags, count = _stamp(_PTS_ALONE, pts), _HAS_PTS, 5
@@ -53,8 +55,11 @@ class TsLane(Lane):
             length = 0  # a long picture: its end is where the next one begins
         fixed = (1 << 24 | self.stream_id << 16 | length) << 24 | flags << 8 | count
         header = (fixed << 8 * count | times).to_bytes(9 + count, "big")
-        body = b"".join((header, *units))
-        self.counter = append_unit(parts, self.pid, self.counter, body, adaptation)
+        if len(units) == 2 and len(units[0]) <= _SHORT_UNIT:
+            header, body = header + units[0], units[1]
+        else:
+            body = b"".join(units)
+        self.counter = append_unit(parts, self.pid, self.counter, header, body, adaptation)
 
 
 class PictureLane(TsLane):
@@ -65,7 +70,7 @@ class PictureLane(TsLane):
         super().__init__(track, index)
 
     def append(
-        self, parts: list[bytes], data: Payload, dts: int, pts: int, adaptation: bytes, is_keyframe: bool
+        self, parts: list[Payload], data: Payload, dts: int, pts: int, adaptation: bytes, is_keyframe: bool
     ) -> None:
         """One picture; times in ticks of the container."""
         self._append_pes(parts, self.framing(data, is_keyframe), pts, dts, adaptation)
@@ -98,7 +103,7 @@ class SoundLane(TsLane):
             yield self.ticks(times[start]), frames[start : start + count]
             start += count
 
-    def append(self, parts: list[bytes], frames: list[Payload], pts: int, adaptation: bytes) -> None:
+    def append(self, parts: list[Payload], frames: list[Payload], pts: int, adaptation: bytes) -> None:
         self._append_pes(parts, self.framing(frames), pts, pts, adaptation)
 
     def _count_together(self, frames: list[Payload], times: list[int], start: int, has_clock: bool) -> int:

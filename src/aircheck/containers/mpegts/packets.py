@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from functools import cache
 
+from aircheck.media.packet import Payload
+
 PACKET_BYTES = 188
 BODY_BYTES = 184
 SYNC = 0x47
@@ -17,7 +19,7 @@ FIRST_STREAM_PID = 0x0100
 NULL_PID = 0x1FFF
 
 UNIT_START = 0x40
-BODY_ONLY, ADAPTATION_AND_BODY = 0x10, 0x30
+BODY_ONLY, ADAPTATION_ONLY, ADAPTATION_AND_BODY = 0x10, 0x20, 0x30
 _RANDOM_ACCESS, _HAS_PCR = 0x40, 0x10
 RANDOM_ACCESS_FIELD = bytes((_RANDOM_ACCESS,))
 """Content of an adaptation field: decoding can begin here."""
@@ -45,22 +47,26 @@ def _stuffing(size: int) -> bytes:
     return b"\0" if size == 1 else bytes((size - 1, 0)) + b"\xff" * (size - 2)
 
 
-def append_unit(parts: list[bytes], pid: int, counter: int, body: bytes, adaptation: bytes = b"") -> int:
-    """Append the packets of one PES packet or section; returns the next continuity counter.
+def append_unit(
+    parts: list[Payload], pid: int, counter: int, head: bytes, body: Payload, adaptation: bytes = b""
+) -> int:
+    """Append the packets of one PES packet; returns the next continuity counter.
 
-    `adaptation` is the content of the first packet's adaptation field, its length left out.
+    `head` begins it and fits into the first packet, so that `body` need not be copied behind it. `adaptation`
+    is the content of the first packet's adaptation field, its length left out.
     """
-    size = len(body)
     room = BODY_BYTES - 1 - len(adaptation) if adaptation else BODY_BYTES
-    if size < room:
-        field = _stuffed(adaptation, BODY_BYTES - size)
+    first = room - len(head)
+    size = len(body)
+    if size < first:
+        field = _stuffed(adaptation, BODY_BYTES - len(head) - size)
     else:
         field = bytes((len(adaptation),)) + adaptation if adaptation else b""
     control = (ADAPTATION_AND_BODY if field else BODY_ONLY) | counter
-    parts.append(bytes((SYNC, UNIT_START | pid >> 8, pid & 0xFF, control)) + field)
-    parts.append(body[:room])
+    parts.append(bytes((SYNC, UNIT_START | pid >> 8, pid & 0xFF, control)) + field + head)
+    parts.append(body[:first])
     counter = counter + 1 & 15
-    return _append_rest(parts, pid, counter, body, room) if size > room else counter
+    return _append_rest(parts, pid, counter, body, first) if size > first else counter
 
 
 def _stuffed(adaptation: bytes, size: int) -> bytes:
@@ -70,12 +76,12 @@ def _stuffed(adaptation: bytes, size: int) -> bytes:
     return (bytes((size - 1,)) + adaptation).ljust(size, b"\xff")
 
 
-def _append_rest(parts: list[bytes], pid: int, counter: int, body: bytes, offset: int) -> int:
+def _append_rest(parts: list[Payload], pid: int, counter: int, body: Payload, offset: int) -> int:
     headers = _headers(pid)
     whole, last = divmod(len(body) - offset, BODY_BYTES)
     while whole:
         run = whole if whole < _RUN else _RUN
-        pieces = [b""] * (2 * run)
+        pieces: list[Payload] = [b""] * (2 * run)
         pieces[::2] = headers[counter : counter + run]
         pieces[1::2] = _cutter(run).unpack_from(body, offset)
         parts += pieces
@@ -99,3 +105,9 @@ def pcr_field(time: int, *, is_random_access: bool) -> bytes:
     """Adaptation field content with a program clock reference, in ticks of 90 kHz."""
     flags = _HAS_PCR | _RANDOM_ACCESS if is_random_access else _HAS_PCR
     return (flags << 48 | (time & TIME_MASK) << 15 | 0x7E00).to_bytes(7, "big")
+
+
+def clock_packet(pid: int, counter: int, time: int) -> bytes:
+    """A packet with nothing but a clock reference: it has the counter of the packet before."""
+    head = bytes((SYNC, pid >> 8, pid & 0xFF, ADAPTATION_ONLY | (counter - 1 & 15)))
+    return head + _stuffed(pcr_field(time, is_random_access=False), BODY_BYTES)

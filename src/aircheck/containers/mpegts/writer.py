@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 from aircheck.containers.appending import AppendingWriter, Fragment
+from aircheck.containers.lane import primary_of
 from aircheck.containers.mpegts.header import CLOCK_RATE, TsHeader, serialize_header
 from aircheck.containers.mpegts.lanes import PictureLane, SoundLane, TsLane
-from aircheck.containers.mpegts.packets import PAT_PID, PMT_PID, RANDOM_ACCESS_FIELD, pcr_field
+from aircheck.containers.mpegts.packets import (
+    NULL_PID,
+    PAT_PID,
+    PMT_PID,
+    RANDOM_ACCESS_FIELD,
+    clock_packet,
+    pcr_field,
+)
 from aircheck.containers.mpegts.psi import pat, pmt, section_packet
-from aircheck.media.packet import Packet
+from aircheck.media.packet import Packet, Payload
 from aircheck.media.track import Track
 
 LEAD_TICKS = 126_000
@@ -19,6 +28,8 @@ LEAD_TICKS = 126_000
 _DECODER_DELAY_TICKS = 63_000
 """How long before its decoding time a picture has arrived; more than sound lags behind in the file."""
 _TABLES_INTERVAL_TICKS = CLOCK_RATE * 9 // 20
+_SILENCE_TICKS = _DECODER_DELAY_TICKS + CLOCK_RATE // 2
+_NEVER = -(1 << 80)
 _MAX_LEAD_S = Fraction(1, 10)
 
 
@@ -49,10 +60,9 @@ class TsWriter(AppendingWriter[TsLane]):
         FileExistsError, any other OSError, or ContainerError for tracks that MPEG-TS cannot hold; then there
         is no file.
         """
-        self._tables_time = -CLOCK_RATE
-        self._tables_counter = 1
+        self._place = _Place(-CLOCK_RATE, 1, _NEVER)
+        self._before = (self._place, tuple[int, ...]())
         self._version = 0
-        self._before: tuple[int, int, tuple[int, ...]] = (0, 0, ())
         super().__init__(
             path,
             tracks,
@@ -63,25 +73,21 @@ class TsWriter(AppendingWriter[TsLane]):
         )
 
     def _make_lane(self, track: Track) -> TsLane:
-        index = len(self._lanes)
+        index = len(self._lanes.all)
         return PictureLane(track, index) if track.is_video else SoundLane(track, index)
 
     def _plan_header(self, tracks: Sequence[Track]) -> TsHeader:
-        self._first_streams = [lane.entry for lane in self._lanes]
-        self._first_pcr_pid = self._primary.pid
-        self._pmt = pmt(self._first_streams, self._first_pcr_pid, 0)
+        self._first_pmt = self._pmt = _serialize_pmt(self._lanes.all, 0)
         return TsHeader(self._record)
 
     def _serialize_header(self) -> bytes:
-        return serialize_header(self._record, self._first_streams, self._first_pcr_pid)
+        return serialize_header(self._record, self._first_pmt)
 
     def _announce(self, lane: TsLane) -> bool:
         """The next fragment begins with the new table."""
-        lanes = [*self._lanes, lane]
-        primary = next((one for one in lanes if one.track.is_video), lanes[0])
         self._version = self._version + 1 & 31
-        self._pmt = pmt([one.entry for one in lanes], primary.pid, self._version)
-        self._tables_time = -CLOCK_RATE
+        self._pmt = _serialize_pmt((*self._lanes.all, lane), self._version)
+        self._place = replace(self._place, tables_time=-CLOCK_RATE)
         return True
 
     def _origin_of(self, groups: Sequence[tuple[TsLane, Sequence[Packet]]]) -> int:
@@ -105,9 +111,8 @@ class TsWriter(AppendingWriter[TsLane]):
         return (self._origin or 0) - LEAD_TICKS
 
     def _compose(self, packets: Sequence[Packet]) -> Fragment:
-        counters = tuple(lane.counter for lane in self._lanes)
-        self._before = (self._tables_time, self._tables_counter, counters)
-        lanes, parts = self._by_object, list[bytes]()
+        self._before = (replace(self._place), tuple(lane.counter for lane in self._lanes.all))
+        lanes, parts = self._lanes.by_object, list[Payload]()
         for packet in packets:
             lane = lanes[id(packet.track)]
             dts, pts = packet.dts, packet.pts
@@ -121,44 +126,72 @@ class TsWriter(AppendingWriter[TsLane]):
                 lane.times.append(pts)
                 if len(lane.frames) >= lane.most_waiting:
                     self._append_sound(parts, lane)
-        for lane in self._lanes:
+        for lane in self._lanes.all:
             if isinstance(lane, SoundLane):
                 self._append_sound(parts, lane)
         data = b"".join(parts)
         return Fragment((data,), len(data), ())
 
     def _forget(self) -> None:
-        self._tables_time, self._tables_counter, counters = self._before
-        for lane, counter in zip(self._lanes, counters, strict=True):
+        self._place, counters = self._before
+        for lane, counter in zip(self._lanes.all, counters, strict=True):
             lane.counter = counter
-
-    def _append_tables(self, parts: list[bytes], time: int) -> None:
-        counter = self._tables_counter
-        parts.append(section_packet(PAT_PID, counter, pat()))
-        parts.append(section_packet(PMT_PID, counter, self._pmt))
-        self._tables_counter = counter + 1 & 15
-        self._tables_time = time
+            if isinstance(lane, SoundLane):
+                lane.forget()
 
     def _append_picture(
-        self, parts: list[bytes], lane: PictureLane, packet: Packet, dts: int, pts: int
+        self, parts: list[Payload], lane: PictureLane, packet: Packet, dts: int, pts: int
     ) -> None:
         is_key, adaptation = packet.is_keyframe, b""
-        if lane is self._primary:
-            if is_key or not 0 <= dts - self._tables_time < _TABLES_INTERVAL_TICKS:
-                self._append_tables(parts, dts)
-            adaptation = pcr_field(dts - _DECODER_DELAY_TICKS, is_random_access=is_key)
+        if lane is self._lanes.primary:
+            self._append_tables(parts, dts, at_once=is_key)
+            adaptation = pcr_field(self._place.clock(dts), is_random_access=is_key)
         elif is_key:
             adaptation = RANDOM_ACCESS_FIELD
         lane.append(parts, packet.data, dts, pts, adaptation, is_key)
 
-    def _append_sound(self, parts: list[bytes], lane: SoundLane) -> None:
-        has_clock, adaptation = lane is self._primary, b""
-        for pts, frames in lane.groups(has_clock=has_clock):
-            if has_clock:
-                if not 0 <= pts - self._tables_time < _TABLES_INTERVAL_TICKS:
-                    self._append_tables(parts, pts)
-                adaptation = pcr_field(pts - _DECODER_DELAY_TICKS, is_random_access=True)
+    def _append_sound(self, parts: list[Payload], lane: SoundLane) -> None:
+        primary, adaptation = self._lanes.primary, b""
+        for pts, frames in lane.groups(has_clock=lane is primary):
+            if lane is primary:
+                self._append_tables(parts, pts)
+                adaptation = pcr_field(self._place.clock(pts), is_random_access=True)
+            elif primary is not None and pts - self._place.reference > _SILENCE_TICKS:
+                # No pictures come: their track still has to tell the time.
+                self._append_tables(parts, pts)
+                parts.append(clock_packet(primary.pid, primary.counter, self._place.clock(pts)))
             lane.append(parts, frames, pts, adaptation)
+
+    def _append_tables(self, parts: list[Payload], time: int, *, at_once: bool = False) -> None:
+        place = self._place
+        if at_once or not 0 <= time - place.tables_time < _TABLES_INTERVAL_TICKS:
+            parts.append(section_packet(PAT_PID, place.tables_counter, pat()))
+            parts.append(section_packet(PMT_PID, place.tables_counter, self._pmt))
+            place.tables_counter = place.tables_counter + 1 & 15
+            place.tables_time = time
+
+
+@dataclass(slots=True)
+class _Place:
+    """How far the file has come: what a fragment that is not written must not have changed."""
+
+    tables_time: int
+    tables_counter: int
+    reference: int
+    """The last clock reference."""
+
+    def clock(self, time: int) -> int:
+        """A clock reference for what is due at `time`: never back, unless that would make it late."""
+        reference = time - _DECODER_DELAY_TICKS
+        if reference <= self.reference < time:
+            reference = self.reference + 1
+        self.reference = reference
+        return reference
+
+
+def _serialize_pmt(lanes: Sequence[TsLane], version: int) -> bytes:
+    primary = primary_of(lanes)
+    return pmt([lane.entry for lane in lanes], primary.pid if primary is not None else NULL_PID, version)
 
 
 def _seconds(packet: Packet) -> Fraction:
