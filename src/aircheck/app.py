@@ -134,6 +134,8 @@ class Node:
         """What a start that failed half-way has taken goes back too."""
         if pump := getattr(self, "pump", None):
             pump.close()
+        if journal := getattr(self, "journal", None):
+            await journal.close()
         if catalog := getattr(self, "catalog", None):
             await catalog.close()
         if self._lock is not None:

@@ -84,6 +84,7 @@ class Writer:
         self._queue: list[_Queued] = []
         self._wake = asyncio.Event()
         self._is_closing = False
+        self._failures_in_a_row = 0
         self._task = asyncio.create_task(self._run(), name="catalog-writer")
 
     async def write(self, change: Change) -> list[int]:
@@ -131,7 +132,10 @@ class Writer:
     def _fail(self, group: Sequence[_Queued], error: DatabaseError) -> None:
         self.counters.errors[error.trouble] += 1
         self.counters.last_error = error.message
-        _log.error("catalogue write failed changes=%d trouble=%s error=%s", len(group), error.trouble, error)
+        self._failures_in_a_row += 1
+        if self._failures_in_a_row == 1 or self._failures_in_a_row % 100 == 0:
+            changes, trouble = len(group), error.trouble
+            _log.error("catalogue write failed changes=%d trouble=%s error=%s", changes, trouble, error)
         for queued in group:
             queued.fail(error)
 
@@ -140,6 +144,7 @@ class Writer:
         async with self._database.writing() as connection:
             await self._put_and_forget(connection, changes)
             event_ids = await self._append(connection, [row for change in changes for row in change.events])
+        self._failures_in_a_row = 0
         self.counters.commits += 1
         self.counters.changes += len(changes)
         self.counters.last_commit_s = taken_s = time.monotonic() - started_s

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 from aircheck.catalog import Catalog
 from aircheck.errors import CatalogError
 from aircheck.facts import Event, RecordingFacts, RecordingState, SegmentFacts, SegmentState, StreamFacts
+from aircheck.service.late_rows import Kept, LateRows
 
 _log = logging.getLogger(__name__)
-_Row = TypeVar("_Row")
 
 _PAGE = 500
 
@@ -28,8 +27,9 @@ _UNFINISHED = (
 class CatalogJournal:
     """Implements `aircheck.recording.journal.Journal`.
 
-    A row that cannot be written costs nobody a recording: files carry their own facts, and `aircheck
-    check` puts the rows right. `listeners` get every event after it is kept.
+    A row that cannot be written costs nobody a recording: it is written late, and should the server end
+    before that, files carry their own facts, from which `aircheck check` puts the rows right. `listeners`
+    get every event, after it is kept or found late.
     """
 
     def __init__(self, catalog: Catalog) -> None:
@@ -37,15 +37,20 @@ class CatalogJournal:
         self.last_error = ""
         self.listeners: list[Callable[[Event], None]] = []
         self._catalog = catalog
+        self._late = LateRows(catalog)
+
+    async def close(self) -> None:
+        """Write what is late, if the catalogue lets us."""
+        await self._late.close()
 
     async def put_stream(self, facts: StreamFacts) -> None:
-        await self._try(self._catalog.put_stream(facts), "stream", facts.id)
+        await self._put(facts)
 
     async def put_recording(self, facts: RecordingFacts) -> None:
-        await self._try(self._catalog.put_recording(facts), "recording", facts.id)
+        await self._put(facts)
 
     async def put_segment(self, facts: SegmentFacts) -> None:
-        await self._try(self._catalog.put_segment(facts), "segment", facts.id)
+        await self._put(facts)
 
     async def file_replaced(self, path: Path) -> None:
         for facts in await self._rows_of(path):
@@ -57,13 +62,25 @@ class CatalogJournal:
             await self.put_segment(replace(facts, path=str(new_path), file_name=file_name))
 
     async def _rows_of(self, path: Path) -> tuple[SegmentFacts, ...]:
-        found = await self._try(self._catalog.segments_at([str(path)]), "segment", str(path))
-        return tuple((found or {}).values())
+        try:
+            found = await self._catalog.segments_at([str(path)])
+        except CatalogError as error:
+            self._count(error)
+            _log.error("row not read path=%s error=%s", path, error)
+            return ()
+        return tuple(found.values())
 
     async def add_event(self, event: Event) -> None:
-        kept = await self._try(self._catalog.add_event(event), "event", event.kind)
+        kept = replace(event, id=0)
+        if len(self._late):
+            self._late.keep(kept)
+        else:
+            try:
+                kept = await self._catalog.add_event(event)
+            except CatalogError as error:
+                self._is_late(kept, error)
         for listener in self.listeners:
-            listener(kept if kept is not None else replace(event, id=0))
+            listener(kept)
 
     async def segments_in_state(self, *states: SegmentState) -> tuple[SegmentFacts, ...]:
         return await self._catalog.segments_in_state(*states)
@@ -91,11 +108,21 @@ class CatalogJournal:
         page = await self._catalog.recordings(media_session_id=media_session_id, limit=_PAGE)
         return page.items
 
-    async def _try(self, work: Awaitable[_Row], what: str, row_id: str) -> _Row | None:
+    async def _put(self, facts: StreamFacts | RecordingFacts | SegmentFacts) -> None:
+        if len(self._late):
+            self._late.keep(facts)
+            return
         try:
-            return await work
+            await self._catalog.put_many(facts)
         except CatalogError as error:
-            self.errors += 1
-            self.last_error = str(error)
-            _log.error("row not written kind=%s id=%s error=%s", what, row_id, error)
-            return None
+            self._is_late(facts, error)
+
+    def _is_late(self, row: Kept, error: CatalogError) -> None:
+        self._count(error)
+        if not len(self._late):
+            _log.error("catalogue in trouble, its rows are written later error=%s", error)
+        self._late.keep(row)
+
+    def _count(self, error: CatalogError) -> None:
+        self.errors += 1
+        self.last_error = str(error)
