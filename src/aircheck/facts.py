@@ -54,6 +54,8 @@ class GapReason(StrEnum):
     DISK_ERROR = "disk_error"
     TIMESTAMP_JUMP = "timestamp_jump"
     RECONNECT = "reconnect"
+    SLOW_TRANSCODE = "slow_transcode"
+    """Sound alone; there is silence instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,8 @@ class EventKind(StrEnum):
     RECORDING_RECOVERED = "recording.recovered"
     SEGMENT_CREATED = "segment.created"
     SEGMENT_COMPLETED = "segment.completed"
+    CONTAINER_CHANGED = "recording.container_changed"
+    """The files are of another kind than was wanted, for that cannot hold the pictures."""
     GAP = "recording.gap"
     HOOK_DONE = "hook.done"
     HOOK_FAILED = "hook.failed"

@@ -75,7 +75,9 @@ class AppendingWriter(ABC, Generic[L]):
         self._lanes: Lanes[L] = Lanes()
         for track in tracks:
             self._lanes.add(self._new_lane(track))
-        self._record = FileRecord(creation_ns, note, tuple(map(facts_of, tracks)))
+        self._record = FileRecord.new(creation_ns, note, tuple(map(facts_of, tracks)))
+        self._final_note: bytes | None = None
+        self._final_note = b""
         self._pending: list[Packet] = []
         has_video = any(track.is_video for track in tracks)
         self._keys = KeyIndex.of(has_video=has_video, clock_rate=self.clock_rate)
@@ -259,6 +261,13 @@ class AppendingWriter(ABC, Generic[L]):
 
     # --- the end ---
 
+    def set_note(self, note: bytes) -> None:
+        """Replace the note in the file that `finalize` will make; one that is longer than the first is not
+        taken, for its room was made when the file was created. What is left of that is blank.
+        """
+        if len(note) <= len(self._record.note):
+            self._final_note = note.ljust(len(self._record.note))
+
     def finish(self, ends: Mapping[int, int] | None = None) -> None:
         """Write what is pending and give back preallocated space.
 
@@ -281,6 +290,8 @@ class AppendingWriter(ABC, Generic[L]):
         """
         try:
             summary = self._summary()
+            if self._final_note:
+                self._patch_record((file_record.FIXED_BYTES, self._final_note))
             make_final(self._disk, self._header, summary, sync=sync)
             return Finalized(Method.RESERVE, summary.end, summary.duration_ms, summary.tracks)
         finally:
@@ -334,4 +345,4 @@ class AppendingWriter(ABC, Generic[L]):
 
     def _summary_now(self) -> Summary:
         tracks = tuple(lane.facts() for lane in self._lanes.all)
-        return Summary(self._end, self._duration_ms(), tracks, self._keys.copy())
+        return Summary(self._end, self._duration_ms(), tracks, self._keys.copy(), self._final_note)

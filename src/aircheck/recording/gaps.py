@@ -73,6 +73,12 @@ class GapLog:
         self.closed.append(facts)
         return facts
 
+    def add(self, gap: GapFacts) -> None:
+        """A hole that others found."""
+        self.closed.append(gap)
+        self.dropped_packets += gap.dropped_packets
+        self.dropped_bytes += gap.dropped_bytes
+
     def forget_open(self) -> None:
         """Nothing came after the hole: it was the end."""
         self._open = None

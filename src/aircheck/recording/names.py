@@ -12,7 +12,7 @@ _SHORT_CODECS = {"pcma": "g711", "pcmu": "g711", "speex": "spx"}
 
 def preview_name(recording: RecordingFacts, segment: SegmentFacts, plan: RecordingPlan) -> str:
     """The name while the file grows: what is not known yet stays a literal `{endTime}`."""
-    return plan.template.preview(_elements(recording, segment, is_final=False), extension=plan.container)
+    return plan.template.preview(_elements(recording, segment, is_final=False), extension=segment.container)
 
 
 def final_name(recording: RecordingFacts, segment: SegmentFacts, plan: RecordingPlan) -> str:
@@ -20,7 +20,7 @@ def final_name(recording: RecordingFacts, segment: SegmentFacts, plan: Recording
     is_numbered = plan.has_rotation_index and plan.rotation.is_rotating
     return plan.template.resolve(
         _elements(recording, segment, is_final=True),
-        extension=plan.container,
+        extension=segment.container,
         part=segment.index if is_numbered else None,
     )
 

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from aircheck.clock import Clock
+from aircheck.containers.capability import Container, nearest
 from aircheck.errors import AircheckError, ContainerError
 from aircheck.facts import (
     EndReason,
@@ -34,6 +35,7 @@ from aircheck.hub.stream import Stream, describe_track
 from aircheck.media.packet import Batch
 from aircheck.media.track import Track
 from aircheck.recording import finalize
+from aircheck.recording.audio import AudioStage
 from aircheck.recording.journal import FinishedFiles, Journal
 from aircheck.recording.names import final_name, preview_name
 from aircheck.recording.plan import RecordingPlan
@@ -84,6 +86,7 @@ class Recorder:
     ) -> None:
         self.completed_segments = 0
         self.failed_segments = 0
+        self.audio = AudioStage(clock)
         self._journal = journal
         self._clock = clock
         self._finished_files = finished_files
@@ -127,6 +130,7 @@ class Recorder:
         Raises OSError when the growing folder cannot be used, DiskReserveError when its disk is nearly full.
         """
         volume = self.volume_of(plan.growing_dir)
+        volume.reserve_bytes = plan.min_free_bytes
         if volume.free_bytes < plan.min_free_bytes:
             raise DiskReserveError(
                 f"{volume.free_bytes // 1_000_000} MB are free at {volume.directory}, and"
@@ -140,6 +144,7 @@ class Recorder:
             plan,
             volume,
             self._clock,
+            self.audio,
             open_segment=self._open_segment,
             close_segment=self._close_segment,
             on_gap=self._on_gap,
@@ -149,25 +154,22 @@ class Recorder:
         self._done[facts.id] = asyncio.get_running_loop().create_future()
         self._closing[facts.id] = []
         self._rows[facts.id] = self._tasks.spawn(self._write_start(facts), f"row {facts.id}")
-        self._deliver_past(recording)
-        stream.subscribe(recording)
+        self.audio.attach(stream, recording, self._past_of(recording))
         _log.info("recording started stream=%s recording=%s by=%s", stream.name, facts.id, requested_by)
         return recording
 
-    def _deliver_past(self, recording: Recording) -> None:
-        """Pre-roll: what the stream still holds of its recent past comes first."""
+    def _past_of(self, recording: Recording) -> Batch | None:
+        """Pre-roll: what the stream still holds of its recent past."""
         plan, stream = recording.plan, recording.stream
         if not plan.pre_roll_ms:
-            return
+            return None
         past = stream.back_buffer.packets(since_ns=self._clock.wall_ns() - plan.pre_roll_ms * 1_000_000)
         if not past:
-            return
+            return None
         lead_ns = (dts_ms(past[-1]) - dts_ms(past[0])) * 1_000_000
         recording.facts = replace(recording.facts, start_ns=recording.facts.start_ns - lead_ns)
         size_bytes = sum(len(packet.data) for packet in past)
-        recording.deliver(
-            Batch(past, stream.last_arrival_ns, size_bytes, tracks_changed=True, has_video_keyframe=True)
-        )
+        return Batch(past, stream.last_arrival_ns, size_bytes, tracks_changed=True, has_video_keyframe=True)
 
     def arm(
         self,
@@ -240,9 +242,11 @@ class Recorder:
         """End every recording, wait for their files and stop the volumes."""
         if self._ticker is not None:
             self._ticker.cancel()
+        await self.audio.drain()
         for recording in self:
             recording.stop(reason)
         await self._tasks.join()
+        self.audio.close()
         for volume in self._volumes.values():
             await volume.stop()
 
@@ -292,13 +296,15 @@ class Recorder:
         await self._journal.put_recording(facts)
         await self._journal.add_event(_event(EventKind.RECORDING_STARTED, facts, self._clock.wall_ns()))
 
-    async def _note(self, kind: EventKind, recording: Recording) -> None:
+    async def _note(
+        self, kind: EventKind, recording: Recording, facts: dict[str, object] | None = None
+    ) -> None:
         """Keep a change of a running recording: its row as it is by then, and the event."""
         started = self._rows.get(recording.facts.id)
         if started is not None:
             await asyncio.shield(started)
         await self._journal.put_recording(recording.current_facts())
-        await self._say(kind, recording)
+        await self._say(kind, recording, facts=facts)
 
     async def _open_when_written(self, recording: Recording, segment: Segment) -> None:
         try:
@@ -462,21 +468,43 @@ class Recorder:
     def _new_segment(
         self, recording: Recording, index: int, tracks: tuple[Track, ...], start_ms: int
     ) -> SegmentFacts:
-        plan = recording.plan
+        plan, container = recording.plan, self._choose_container(recording, tracks)
         segment_id = secrets.token_hex(8)
         facts = SegmentFacts(
             id=segment_id,
             recording_id=recording.facts.id,
             index=index,
             state=SegmentState.GROWING,
-            container=plan.container,
-            path=str(plan.growing_dir / f"{segment_id}.{plan.container}"),
+            container=container,
+            path=str(plan.growing_dir / f"{segment_id}.{container}"),
             file_name="",
             start_ns=recording.facts.start_ns if index == 1 else self._clock.wall_ns(),
             start_pts_ms=start_ms,
             tracks=tuple(describe_track(track) for track in tracks),
         )
         return replace(facts, file_name=preview_name(recording.facts, facts, plan))
+
+    def _choose_container(self, recording: Recording, tracks: tuple[Track, ...]) -> Container:
+        """The one that is wanted if it can hold the tracks, else the nearest that can, said aloud."""
+        container = nearest(Container(recording.plan.container), (track.codec for track in tracks))
+        if container != recording.facts.container:
+            recording.facts = replace(recording.facts, container=container.value)
+            codecs = [track.codec.value for track in tracks]
+            _log.warning(
+                "container changed stream=%s recording=%s wanted=%s container=%s codecs=%s",
+                recording.stream.name,
+                recording.facts.id,
+                recording.plan.container,
+                container,
+                ",".join(codecs),
+            )
+            facts: dict[str, object] = {
+                "wanted": recording.plan.container,
+                "container": container.value,
+                "codecs": codecs,
+            }
+            self._tasks.spawn(self._note(EventKind.CONTAINER_CHANGED, recording, facts), "container")
+        return container
 
     def _tick(self) -> None:
         now_ns = self._clock.wall_ns()

@@ -24,6 +24,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Protocol
 
 from aircheck.clock import Clock
 from aircheck.errors import StreamError
@@ -54,6 +55,13 @@ OpenSegment = Callable[["Recording", int, tuple[Track, ...], int], Segment]
 CloseSegment = Callable[["Recording", Segment, dict[int, int]], None]
 
 
+class Sources(Protocol):
+    """Streams as a recording wants them: with sound that its container can hold."""
+
+    def attach(self, stream: Stream, recording: Recording) -> None: ...
+    def detach(self, recording: Recording) -> None: ...
+
+
 class Recording:
     """One recording of one stream. Everything happens on the loop; nothing here waits.
 
@@ -71,6 +79,7 @@ class Recording:
         plan: RecordingPlan,
         volume: Volume,
         clock: Clock,
+        sources: Sources,
         *,
         open_segment: OpenSegment,
         close_segment: CloseSegment,
@@ -90,6 +99,7 @@ class Recording:
         self.skipped_packets = 0
         """Video before the first key frame: nobody could decode it."""
         self._clock = clock
+        self._sources = sources
         self._open_segment = open_segment
         self._close_segment = close_segment
         self._on_gap = on_gap
@@ -154,6 +164,13 @@ class Recording:
         else:
             self.stop(reason)
 
+    def note_gap(self, gap: GapFacts) -> None:
+        """Sound was lost on its way here; the hole has ended. Its times are the stream's."""
+        shift_ms = self._seam.shift_ms if self._seam is not None else 0
+        gap = replace(gap, start_ms=gap.start_ms + shift_ms)
+        self.gap_log.add(gap)
+        self._tell_gap(gap)
+
     # what its owner calls
 
     def stop(self, reason: EndReason) -> None:
@@ -165,7 +182,7 @@ class Recording:
             self.gap_log.forget_open()  # nobody came back: the recording ends where its publisher was lost
         self._settle()
         self._is_ended = True
-        self.stream.unsubscribe(self)
+        self._sources.detach(self)
         self._close_gap(self._last_ms)
         cut, self._cut = self._cut, None
         if self._old is not None:
@@ -220,7 +237,7 @@ class Recording:
         self._reconnect_timer = None
         self._has_break = self._has_begun
         self.stream = stream
-        stream.subscribe(self)
+        self._sources.attach(stream, self)
 
     def tick(self, now_ns: int) -> None:
         """A few times a second: what waits for more media in a quiet stream goes to disk."""
@@ -400,7 +417,7 @@ class Recording:
             self._awaiting_key.add(track.id)
         if segment is None or segment.tracks.get(track.id) is track:
             return
-        if known is None and track.id not in segment.tracks:
+        if known is None and track.id not in segment.tracks and segment.can_hold(track):
             segment.add_track(track, self.refuse_track)
             return
         if self._cut is not None:
@@ -567,8 +584,10 @@ class Recording:
 
     def _close_gap(self, end_ms: int) -> None:
         gap = self.gap_log.close(end_ms)
-        if gap is None:
-            return
+        if gap is not None:
+            self._tell_gap(gap)
+
+    def _tell_gap(self, gap: GapFacts) -> None:
         if self._current is not None:
             self._current.gaps.append(gap)
         elif self.segments:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from aircheck.containers.capability import Container, can_hold
 from aircheck.facts import GapFacts, SegmentFacts, TrackFacts
 from aircheck.media.packet import Packet
 from aircheck.media.track import Track
@@ -120,6 +121,10 @@ class Segment:
     @property
     def duration_ms(self) -> int:
         return max(0, self.end_ms - self.start_ms)
+
+    def can_hold(self, track: Track) -> bool:
+        """Whether a file of this container can have such a track at all."""
+        return can_hold(Container(self.facts.container), track.codec)
 
     def current_facts(self) -> SegmentFacts:
         """The facts as they stand now."""

@@ -2,38 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from aircheck.containers.capability import Container, index_bytes
+from aircheck.containers.flv import FlvWriter
+from aircheck.containers.matroska import MatroskaWriter, WebmWriter
 from aircheck.containers.mp4 import Mp4Writer
+from aircheck.containers.mpegts import TsWriter
 from aircheck.facts import SegmentFacts
 from aircheck.media.track import Track
 from aircheck.recording.plan import RecordingPlan
 from aircheck.recording.segment import SegmentWriter
-from aircheck.segment_note import encode_note
+from aircheck.segment_note import MAX_NOTE_BYTES, encode_note
 
 if TYPE_CHECKING:
     from aircheck.recording.recording import Recording
 
-RESERVE_BYTES_PER_S = 1024
-"""What the final index takes, about."""
+RESERVE_MIN_BYTES = 64 * 1024
+"""For containers that index key frames only: an hour of them, whatever MP4 is given."""
+
+NOTE_ROOM_BYTES = 1024
+
+
+class _NewWriter(Protocol):
+    def __call__(
+        self, path: Path, tracks: Sequence[Track], *, note: bytes, creation_ns: int, reserve_bytes: int
+    ) -> SegmentWriter: ...
+
+
+_WRITERS: Mapping[Container, _NewWriter] = {
+    Container.MP4: Mp4Writer,
+    Container.MKV: MatroskaWriter,
+    Container.WEBM: WebmWriter,
+    Container.TS: TsWriter,
+    Container.FLV: FlvWriter,
+}
 
 
 def open_writer(
     recording: Recording, path: Path, tracks: Sequence[Track], segment: SegmentFacts
 ) -> SegmentWriter:
     """Create the file of a segment. Runs on the volume's writer thread; raises OSError."""
-    return Mp4Writer(
+    container = Container(segment.container)
+    return _WRITERS[container](
         path,
         tracks,
-        note=encode_note(recording.facts, segment),
+        note=_with_room(encode_note(recording.facts, segment)),
         creation_ns=segment.start_ns,
-        reserve_bytes=_reserve_bytes(recording.plan),
+        reserve_bytes=_reserve_bytes(recording.plan, container),
     )
 
 
-def _reserve_bytes(plan: RecordingPlan) -> int:
+def _with_room(note: bytes) -> bytes:
+    """Blanks, where the file cannot make room for what is known more at its end: times, sums, holes."""
+    return note.ljust(min(len(note) + NOTE_ROOM_BYTES, MAX_NOTE_BYTES))
+
+
+def _reserve_bytes(plan: RecordingPlan, container: Container) -> int:
     """Room for the final index of the longest segment, as far as that is known."""
-    longest_s = (plan.rotation.duration_ms or 0) // 1000
-    return max(plan.reserve_bytes, longest_s * RESERVE_BYTES_PER_S)
+    needed = index_bytes(container, (plan.rotation.duration_ms or 0) // 1000)
+    return max(plan.reserve_bytes, needed) if container is Container.MP4 else max(RESERVE_MIN_BYTES, needed)

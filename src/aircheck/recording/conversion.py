@@ -1,0 +1,384 @@
+"""AudioConversion: between a stream and its recordings, the sound that their container cannot hold.
+
+Theory of operation
+    passing     Every track is of a codec that is kept: batches go through untouched, at once. Each track is
+                looked at when it first shows itself, so one that comes late or changes its codec is treated
+                like the first.
+    converting  Batches wait while a worker thread transcodes their sound, one job at a time so that order is
+                kept, and go on whole: pictures untouched, sound in its new codec merged in by time. The some
+                50 ms that an encoder holds back come with the next batch, the last of them with the end.
+    dropping    The machine is too slow for it (`LAG_MAX_NS` of arrival, or `QUEUE_MAX_BYTES`): pictures and
+                sound that needs no work pass at once, the rest is dropped until the job in flight is done.
+                Recordings are told of the hole (reason `slow_transcode`), and the transcoder fills it with
+                silence, so that the sound behind it is not late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import Protocol
+
+from aircheck.clock import Clock
+from aircheck.containers.transcode import AudioTranscoder
+from aircheck.facts import EndReason, GapFacts, GapReason
+from aircheck.hub.stream import Stream
+from aircheck.hub.subscriber import Subscriber
+from aircheck.media.packet import Batch, Packet
+from aircheck.media.track import Track
+from aircheck.recording.audio_policy import AudioPolicy
+
+_log = logging.getLogger(__name__)
+
+LAG_MAX_NS = 5_000_000_000
+QUEUE_MAX_BYTES = 16 * 1024 * 1024
+JOB_MAX_PACKETS = 1000
+"""Of the batches of one job, some 10 s: where there are more streams than threads, they take turns."""
+
+
+class Recipient(Subscriber, Protocol):
+    """A recording, as a conversion sees it."""
+
+    def note_gap(self, gap: GapFacts) -> None:
+        """Sound is missing; told when the hole ends."""
+        ...
+
+
+@dataclass(slots=True)
+class ConversionCounters:
+    """What all conversions did and what they could not do, in packets of their sources."""
+
+    converted_packets: int = 0
+    failed_packets: int = 0
+    """Nobody could decode them: there is silence instead."""
+    dropped_packets: int = 0
+    """The machine was too slow: there is silence instead."""
+
+
+class Workshop(Protocol):
+    """What the conversions of a node share."""
+
+    @property
+    def threads(self) -> Executor: ...
+    @property
+    def counters(self) -> ConversionCounters: ...
+    @property
+    def clock(self) -> Clock: ...
+    def forget(self, conversion: AudioConversion) -> None:
+        """Its stream has ended."""
+        ...
+
+
+class _Sound:
+    """The transcoders of one conversion. Used on worker threads, by one job at a time."""
+
+    def __init__(self, policy: AudioPolicy) -> None:
+        self._policy = policy
+        self._transcoders: dict[int, AudioTranscoder] = {}
+        self.failed_packets = 0
+
+    def convert(self, batches: Iterable[Sequence[Packet]], *, is_last: bool) -> list[list[Packet]]:
+        """The sound of each batch as the recording wants it; at the end of the stream, one batch of rest."""
+        converted = [self._convert(packets) for packets in batches]
+        if is_last:
+            converted.append(
+                [packet for track_id in [*self._transcoders] for packet in self._flush(track_id)]
+            )
+        return converted
+
+    def _convert(self, packets: Sequence[Packet]) -> list[Packet]:
+        out: list[Packet] = []
+        for _, group in groupby(packets, key=lambda packet: id(packet.track)):
+            run = list(group)
+            track = run[0].track
+            if self._policy.converts(track):
+                out += self._transcode(track, run)
+            else:
+                out += self._flush(track.id)  # it was of another codec before
+                out += run
+        return out
+
+    def _transcode(self, track: Track, packets: Sequence[Packet]) -> list[Packet]:
+        transcoder = self._transcoders.get(track.id)
+        if transcoder is None:
+            transcoder = self._transcoders[track.id] = AudioTranscoder(track, self._policy.target)
+        failed_before = transcoder.counters.failed_packets
+        converted = transcoder.feed(packets)
+        self.failed_packets += transcoder.counters.failed_packets - failed_before
+        return converted
+
+    def _flush(self, track_id: int) -> list[Packet]:
+        transcoder = self._transcoders.pop(track_id, None)
+        return transcoder.flush() if transcoder is not None else []
+
+
+@dataclass(slots=True)
+class _Job:
+    """Batches whose sound is being converted. `is_released`: the rest of them has gone on already."""
+
+    batches: list[Batch]
+    is_last: bool = False
+    is_released: bool = False
+
+    def sound(self) -> list[list[Packet]]:
+        return [[packet for packet in batch.packets if packet.track.is_audio] for batch in self.batches]
+
+
+@dataclass(slots=True)
+class _Loss:
+    """Sound dropped since the machine fell behind."""
+
+    at_ns: int
+    start_ms: int
+    end_ms: int
+    packets: int = 0
+    size_bytes: int = 0
+
+    def facts(self) -> GapFacts:
+        return GapFacts(
+            self.start_ms,
+            max(0, self.end_ms - self.start_ms),
+            GapReason.SLOW_TRANSCODE,
+            self.packets,
+            self.size_bytes,
+            self.at_ns,
+        )
+
+
+@dataclass(slots=True)
+class _Waiting:
+    batches: list[Batch] = field(default_factory=list)
+    size_bytes: int = 0
+
+    def add(self, batch: Batch) -> None:
+        self.batches.append(batch)
+        self.size_bytes += batch.size_bytes
+
+    def take(self, packets_max: int | None = None) -> list[Batch]:
+        """The first batches, of about so many packets in all, or all."""
+        count, packets = 0, 0
+        while count < len(self.batches) and (packets_max is None or packets < packets_max):
+            packets += len(self.batches[count].packets)
+            count += 1
+        taken, self.batches = self.batches[:count], self.batches[count:]
+        self.size_bytes -= sum(batch.size_bytes for batch in taken)
+        return taken
+
+    def is_too_long(self, now_ns: int) -> bool:
+        if not self.batches:
+            return False
+        return self.size_bytes > QUEUE_MAX_BYTES or now_ns - self.batches[0].arrival_ns > LAG_MAX_NS
+
+
+class AudioConversion:
+    """Between a stream and those of its recordings that want the same sound. Lives on the loop."""
+
+    is_live = False
+
+    def __init__(self, workshop: Workshop, stream: Stream, policy: AudioPolicy) -> None:
+        self.stream = stream
+        self.policy = policy
+        self.recipients: tuple[Recipient, ...] = ()
+        self.idle = asyncio.Event()
+        """No sound waits to be converted."""
+        self.idle.set()
+        self._workshop = workshop
+        self._sound = _Sound(policy)
+        self._waiting = _Waiting()
+        self._job: _Job | None = None
+        self._loss: _Loss | None = None
+        self._tracks: dict[int, Track] = {}
+        """What has been passed on: a new object is a changed track."""
+        self._end_reason: EndReason | None = None
+        self._is_converting = False
+        self._look_at_tracks()
+
+    # what the stream calls
+
+    def deliver(self, batch: Batch) -> None:
+        if batch.tracks_changed:
+            self._look_at_tracks()
+        if not self._is_converting:
+            self._pass_on(batch)
+            return
+        if self._loss is not None:
+            self._pass_without_sound(batch)
+            return
+        self._waiting.add(batch)
+        if self._job is None:
+            self._start_job()
+        elif self._waiting.is_too_long(batch.arrival_ns):
+            self._fall_behind()
+
+    def deliver_past(self, batch: Batch, recipient: Recipient) -> None:
+        """What one recipient gets before it gets what the others get; before the first of those."""
+        if self._is_converting:
+            self.deliver(batch)
+        else:
+            recipient.deliver(batch)
+
+    def ended(self, reason: EndReason) -> None:
+        self._end_reason = reason
+        if not self._is_converting:
+            self._conclude()
+        elif self._job is None:
+            self._start_job()
+
+    def _look_at_tracks(self) -> None:
+        if self._is_converting:
+            return
+        wanting = [track for track in self.stream.tracks if self.policy.converts(track)]
+        if wanting:
+            self._is_converting = True
+            _log.info(
+                "sound is transcoded stream=%s from=%s to=%s sample_rate=%d channels=%d",
+                self.stream.name,
+                ",".join(track.codec for track in wanting),
+                self.policy.target.codec,
+                self.policy.target.sample_rate,
+                self.policy.target.channels,
+            )
+
+    # jobs
+
+    def _start_job(self) -> None:
+        """Give the worker what waits; when nothing does any more and the stream has ended, the rest."""
+        batches = self._waiting.take(JOB_MAX_PACKETS)
+        is_last = self._end_reason is not None and not self._waiting.batches
+        job = self._job = _Job(batches, is_last)
+        self.idle.clear()
+        loop = asyncio.get_running_loop()
+        work = loop.run_in_executor(self._workshop.threads, self._work, job)
+        work.add_done_callback(lambda done: self._take_result(job, done))
+
+    def _work(self, job: _Job) -> list[list[Packet]]:
+        return self._sound.convert(job.sound(), is_last=job.is_last)
+
+    def _take_result(self, job: _Job, done: asyncio.Future[list[list[Packet]]]) -> None:
+        self._job = None
+        sounds = self._result(job, done)
+        for batch, sound in zip(job.batches, sounds, strict=False):
+            self._pass_merged(job, batch, sound)
+        self._end_loss()
+        if job.is_last:
+            self._pass_rest(job, sounds[-1] if len(sounds) > len(job.batches) else [])
+            self._conclude()
+        elif self.recipients and (self._waiting.batches or self._end_reason is not None):
+            self._start_job()
+        if self._job is None:
+            self.idle.set()
+
+    def _result(self, job: _Job, done: asyncio.Future[list[list[Packet]]]) -> list[list[Packet]]:
+        """What the worker made; if it failed, sound that needed no work."""
+        counters = self._workshop.counters
+        counters.failed_packets += self._sound.failed_packets
+        self._sound.failed_packets = 0
+        if done.cancelled():
+            error: BaseException | None = asyncio.CancelledError()
+        else:
+            error = done.exception()
+        if error is None:
+            counters.converted_packets += sum(map(len, job.sound()))
+            return done.result()
+        _log.error("sound cannot be transcoded stream=%s error=%r", self.stream.name, error)
+        counters.failed_packets += sum(map(len, job.sound()))
+        return [[p for p in sound if not self.policy.converts(p.track)] for sound in job.sound()]
+
+    # going on
+
+    def _pass_merged(self, job: _Job, batch: Batch, sound: list[Packet]) -> None:
+        if job.is_released:
+            passed = {id(packet.track) for packet in batch.packets}
+            rest = [packet for packet in sound if id(packet.track) not in passed]
+            self._pass_changed(replace(batch, has_video_keyframe=False), rest)
+        else:
+            others = [packet for packet in batch.packets if not packet.track.is_audio]
+            self._pass_changed(batch, list(heapq.merge(others, sound, key=_dts_us)))
+
+    def _pass_rest(self, job: _Job, sound: list[Packet]) -> None:
+        arrival_ns = job.batches[-1].arrival_ns if job.batches else self._workshop.clock.wall_ns()
+        self._pass_changed(Batch([], arrival_ns, 0), sound)
+
+    def _pass_changed(self, batch: Batch, packets: list[Packet]) -> None:
+        """Pass these packets on in the batch's place."""
+        if not packets:
+            return
+        size_bytes = sum(len(packet.data) for packet in packets)
+        has_new = self._take_new_tracks(packets)
+        self._pass_on(replace(batch, packets=packets, size_bytes=size_bytes, tracks_changed=has_new))
+
+    def _take_new_tracks(self, packets: Iterable[Packet]) -> bool:
+        has_new = False
+        for packet in packets:
+            track = packet.track
+            if self._tracks.get(track.id) is not track:
+                self._tracks[track.id] = track
+                has_new = True
+        return has_new
+
+    def _pass_on(self, batch: Batch) -> None:
+        for recipient in self.recipients:
+            try:
+                recipient.deliver(batch)
+            except Exception:
+                self._drop_faulty(recipient)
+
+    def _drop_faulty(self, recipient: Recipient) -> None:
+        """As the stream does: one that fails is counted and let go; the others never notice."""
+        self.stream.counters.subscriber_errors += 1
+        _log.exception("recording failed stream=%s recording=%r", self.stream.name, recipient)
+        self.recipients = tuple(other for other in self.recipients if other is not recipient)
+        recipient.ended(EndReason.INTERNAL_ERROR)
+
+    def _conclude(self) -> None:
+        assert self._end_reason is not None
+        self._workshop.forget(self)
+        recipients, self.recipients = self.recipients, ()
+        for recipient in recipients:
+            recipient.ended(self._end_reason)
+
+    # falling behind
+
+    def _fall_behind(self) -> None:
+        """Let all that waits go on without the sound that is not ready."""
+        assert self._job is not None
+        _log.warning("transcoding is too slow: sound is dropped stream=%s", self.stream.name)
+        self._job.is_released = True
+        for batch in self._job.batches:
+            self._pass_changed(batch, [p for p in batch.packets if not self.policy.converts(p.track)])
+        for batch in self._waiting.take():
+            self._pass_without_sound(batch)
+
+    def _pass_without_sound(self, batch: Batch) -> None:
+        kept = []
+        for packet in batch.packets:
+            if self.policy.converts(packet.track):
+                self._lose(packet)
+            else:
+                kept.append(packet)
+        self._pass_changed(batch, kept)
+
+    def _lose(self, packet: Packet) -> None:
+        at_ms = packet.pts * 1000 // packet.track.timescale
+        if self._loss is None:
+            self._loss = _Loss(self._workshop.clock.wall_ns(), at_ms, at_ms)
+        loss = self._loss
+        loss.end_ms = max(loss.end_ms, at_ms)
+        loss.packets += 1
+        loss.size_bytes += len(packet.data)
+        self._workshop.counters.dropped_packets += 1
+
+    def _end_loss(self) -> None:
+        loss, self._loss = self._loss, None
+        if loss is not None:
+            for recipient in self.recipients:
+                recipient.note_gap(loss.facts())
+
+
+def _dts_us(packet: Packet) -> int:
+    return packet.dts * 1_000_000 // packet.track.timescale
