@@ -35,7 +35,7 @@ from aircheck.recording import recovery
 from aircheck.recording.folder_lock import FolderLock
 from aircheck.recording.hooks import HookPlan, Hooks
 from aircheck.recording.naming import NameTemplate, OnConflict
-from aircheck.recording.plan import RecordingPlan
+from aircheck.recording.plan import AudioPlan, RecordingPlan
 from aircheck.recording.recorder import Recorder
 from aircheck.recording.rotation import RotationRule
 from aircheck.service.access import AccessService
@@ -103,7 +103,7 @@ class Node:
         unfinished = await recovery.find_unfinished(self.journal, plan.growing_dir)
         abandoned = await self.journal.live_streams()
         self.recorder.start()
-        self.recorder.volume_of(plan.growing_dir)
+        self.recorder.volume_of(plan.growing_dir).reserve_bytes = plan.min_free_bytes
         self.publications = PublicationService(
             self.registry,
             self.recorder,
@@ -331,6 +331,12 @@ def recording_plan(record: RecordSettings) -> RecordingPlan:
             record.name, encoding=record.name_encoding, excluded_characters=record.name_exclude_characters
         ),
         container=record.format,
+        audio=AudioPlan(
+            sample_rate=record.audio_sample_rate,
+            channels=record.audio_channels,
+            bitrate_mode=record.audio_bitrate_mode,
+            copies_to_mp4=record.mp4_audio == "copy",
+        ),
         rotation=_rotation(record),
         has_rotation_index=record.rotation_index,
         pre_roll_ms=round(record.pre_roll_s * 1000),

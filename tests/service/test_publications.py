@@ -6,13 +6,19 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from helpers.facts_samples import SECOND_NS, START_NS, a_recording, a_stream
+from helpers.live_node import LiveNode
+from helpers.packets import av_batches
+from helpers.recorder_rig import make_plan
 
 from aircheck.app import Node
 from aircheck.catalog import Catalog
 from aircheck.facts import EndReason, EventKind, RecordingState
+from aircheck.recording import volume
+from aircheck.service import publications
 from aircheck.service.journal import CatalogJournal
-from aircheck.service.publications import close_abandoned
+from aircheck.service.publications import PublicationService, close_abandoned
 from aircheck.settings import HttpSettings, Listen, RecordSettings, RtmpSettings, Settings
 
 
@@ -71,3 +77,26 @@ async def test_a_node_that_starts_after_a_crash_closes_what_was_live(tmp_path: P
         stream = await node.catalog.stream("cut-off")
     assert stream is not None
     assert (stream.ended_ns, stream.end_reason) == (START_NS, EndReason.CRASHED)
+
+
+async def test_a_stream_that_found_the_disk_full_is_recorded_once_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free_bytes = [0]
+    monkeypatch.setattr(volume, "_free_bytes", lambda _: free_bytes[0])
+    monkeypatch.setattr(publications, "RETRY_S", 0.05)
+    records = tmp_path / "records"
+    async with LiveNode.opened(tmp_path) as node, asyncio.timeout(10):
+        plan = make_plan(records, min_free_bytes=1000)
+        service = PublicationService(node.registry, node.recorder, node.journal, plan)
+        stream, gone = node.publish("cam"), node.publish("gone", stream_id="m2")
+        assert service.failed_starts == 2
+        node.unpublish(gone)
+        free_bytes[0] = 1000
+        while not list(node.recorder):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await node.feed(stream, av_batches(1000))
+        node.unpublish(stream)
+        await node.recorder.stop(EndReason.SHUTDOWN)
+        await service.tasks.join()
+    assert [path.name for path in records.glob("*.mp4")] == ["cam.mp4"]

@@ -74,6 +74,8 @@ class Volume:
         self.last_error = ""
         self.free_bytes = _free_bytes(directory)
         """Space for an ordinary user, as of the last look; the loop never asks the disk."""
+        self.reserve_bytes = 0
+        """Space that recordings leave alone: with less than that the disk takes none."""
         self.is_refusing = False
         """Whether the last job failed."""
         self.write_errors = 0

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import cast
 
-from aircheck.facts import RecordingFacts, SegmentFacts, TrackFacts
+from aircheck.facts import GapReason, RecordingFacts, SegmentFacts, TrackFacts
 from aircheck.hub.registry import Registry
 from aircheck.hub.stream import Stream
 from aircheck.ingest.rtmp_server import RtmpServer
@@ -23,6 +23,8 @@ from aircheck.service.health import NodeStatus, VolumeStatus
 from aircheck.service.journal import CatalogJournal
 from aircheck.service.recordings import RecordingHealth
 from aircheck.service.streams import StreamStatus
+
+_FAULTS_OF_DISKS = (GapReason.DISK_FULL, GapReason.DISK_ERROR, GapReason.SLOW_DISK)
 
 STALL_S = 5.0
 """A volume that has not synced for this long while media waits is failing."""
@@ -150,20 +152,24 @@ class LiveState:
         )
 
     def volumes(self) -> Sequence[VolumeStatus]:
-        return [_volume_status(volume) for volume in self._recorder.volumes()]
+        losing = {r.volume for r in self._recorder if r.gap_log.reason in _FAULTS_OF_DISKS}
+        return [_volume_status(volume, volume in losing) for volume in self._recorder.volumes()]
 
 
-def _volume_status(volume: Volume) -> VolumeStatus:
-    """Asks the disk; called in a thread."""
+def _volume_status(volume: Volume, is_losing: bool) -> VolumeStatus:
+    """Asks the disk; called in a thread. `is_losing`: media is being lost for this disk's sake."""
     stat = os.statvfs(volume.directory)
     health = volume.health()
     since_sync_s = time.monotonic() - health.last_sync_s
+    free_bytes = stat.f_bavail * stat.f_frsize
+    is_full = free_bytes < volume.reserve_bytes
+    is_stalled = since_sync_s > STALL_S
     return VolumeStatus(
         path=str(volume.directory),
         size_bytes=stat.f_blocks * stat.f_frsize,
-        free_bytes=stat.f_bavail * stat.f_frsize,
-        is_failing=since_sync_s > STALL_S or volume.is_refusing,
-        last_error=health.last_error,
+        free_bytes=free_bytes,
+        is_failing=is_losing or is_full or is_stalled or volume.is_refusing,
+        last_error=_reserve_told(free_bytes, volume.reserve_bytes) if is_full else health.last_error,
         queued_bytes=health.queued_bytes,
         write_errors=health.write_errors,
         sync_errors=health.sync_errors,
@@ -171,3 +177,7 @@ def _volume_status(volume: Volume) -> VolumeStatus:
         max_write_latency_s=health.max_write_latency_s,
         since_sync_s=since_sync_s,
     )
+
+
+def _reserve_told(free_bytes: int, reserve_bytes: int) -> str:
+    return f"{free_bytes // 1_000_000} MB are free, and {reserve_bytes // 1_000_000} MB are kept in reserve"

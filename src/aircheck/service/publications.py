@@ -6,6 +6,8 @@ journal, asked before anybody can publish) get the end that their recordings sho
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,6 +22,8 @@ from aircheck.service.journal import CatalogJournal
 from aircheck.tasks import TaskGroup
 
 _log = logging.getLogger(__name__)
+
+RETRY_S = 3.0
 
 
 class PublicationService:
@@ -36,6 +40,8 @@ class PublicationService:
     ) -> None:
         self.tasks = TaskGroup("publications")
         self.failed_starts = 0
+        self._waiting: dict[str, asyncio.Task[None]] = {}
+        """For room on the disk; by media session."""
         self._recorder = recorder
         self._journal = journal
         self._plan = plan
@@ -54,8 +60,20 @@ class PublicationService:
         except (OSError, AircheckError) as error:
             self.failed_starts += 1
             _log.error("cannot record stream=%s session=%s error=%s", stream.name, facts.session_id, error)
+            if self._plan is not None:
+                self._waiting[stream.id] = self.tasks.spawn(self._try_again(stream, self._plan), "try again")
+
+    async def _try_again(self, stream: Stream, plan: RecordingPlan) -> None:
+        """A disk that was full or gone when the stream came need not stay so."""
+        while stream.is_live:
+            await asyncio.sleep(RETRY_S)
+            with contextlib.suppress(OSError, AircheckError):
+                self._recorder.record(stream, plan, requested_by=BY_SETTINGS)
+                return
 
     def _ended(self, stream: Stream) -> None:
+        if (waiting := self._waiting.pop(stream.id, None)) is not None:
+            waiting.cancel()
         at_ns = stream.facts.ended_ns or stream.facts.published_ns
         self.tasks.spawn(self._keep(stream, EventKind.STREAM_UNPUBLISHED, at_ns), "ended")
 
