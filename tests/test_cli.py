@@ -77,11 +77,11 @@ async def put_recordings(folder: Path) -> None:
 def test_the_help_names_every_command(aircheck: Aircheck) -> None:
     answer = aircheck("--help")
     assert answer.returncode == 0
-    for command in ("serve", "demo", "ls", "recover", "check", "settings", "import", "version"):
+    for command in ("serve", "demo", "ls", "inspect", "recover", "check", "settings", "import", "version"):
         assert command in answer.stdout
 
 
-@pytest.mark.parametrize("command", ["serve", "demo", "ls", "recover", "check", "settings"])
+@pytest.mark.parametrize("command", ["serve", "demo", "ls", "inspect", "recover", "check", "settings"])
 def test_every_command_explains_itself(aircheck: Aircheck, command: str) -> None:
     answer = aircheck(command, "--help")
     assert answer.returncode == 0

@@ -107,6 +107,30 @@ def list_recordings(
 
 
 @app.command()
+def inspect(
+    target: Annotated[
+        str, typer.Argument(help="A file, or a recording's id or file name as the catalogue has it.")
+    ],
+    config: Config = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: one JSON document.")] = False,
+) -> None:
+    """Show what a recording holds and what is missing in it, finished or growing.
+
+    Tracks, sizes, key frames, gaps with their reasons, jumps of timestamps, and how media time and wall clock
+    differ. Files of other programs are inspected too.
+    """
+    from aircheck.cli.inspecting import inspect_target
+
+    found = inspect_target(target, _settings(config).catalog_path)
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
+    else:
+        from aircheck.cli.inspection_view import show_inspection
+
+        show_inspection(found)
+
+
+@app.command()
 def recover(
     paths: Annotated[list[Path], typer.Argument(help="Files, or folders to search for them.", exists=True)],
     force: Annotated[

@@ -22,7 +22,13 @@ if TYPE_CHECKING:
     from aircheck.facts import RecordingFacts, SegmentFacts
 
 _PIPED_WIDTH = 240
-_STATE_STYLES = {"recording": "bold red", "complete": "green", "failed": "red", "finalizing": "yellow"}
+STATE_STYLES = {
+    "recording": "bold red",
+    "paused": "yellow",
+    "finalizing": "yellow",
+    "complete": "green",
+    "failed": "red",
+}
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -69,7 +75,7 @@ def show_recordings(found: Sequence[tuple[RecordingFacts, tuple[SegmentFacts, ..
         table.add_row(
             local_time(facts.start_ns),
             facts.stream_name,
-            Text(facts.state, style=_STATE_STYLES.get(facts.state, "")),
+            Text(facts.state, style=STATE_STYLES.get(facts.state, "")),
             clock_time(facts.duration_ms),
             file_size(facts.size_bytes),
             str(facts.gaps) if facts.gaps else "",
