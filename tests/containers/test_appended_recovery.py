@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from helpers.appended import open_writer
+from helpers.appended import NOTE, open_writer
 from helpers.appended_streams import TRACKS, VIDEO, expected, media, payloads
 from helpers.mp4_crash import Death, run_and_die
 from helpers.mp4_media import Clip, ffmpeg_complaints
@@ -20,6 +20,7 @@ from aircheck.media.packet import Packet
 _BATCHES = 10
 _STEP_LIMIT = 100
 
+LAST_NOTE = b'{"who":"test","how":"it ended"}' * 60
 KINDS = ["flv", "mkv", "ts"]
 EVERYTHING = [packet for number in range(_BATCHES) for packet in media(0.2, number * 200)]
 
@@ -32,6 +33,7 @@ def record(path: Path, promise: Callable[[], None]) -> None:
             assert writer.add_track(TRACKS[1])
         writer.write(batch(number))
         promise()
+    writer.set_note(LAST_NOTE)
     writer.finish()
     writer.finalize()
 
@@ -70,6 +72,7 @@ def assert_recovers(path: Path, batches: int) -> None:
     assert_holds(path, batches)
     facts = inspect_file(path)
     assert facts.is_final
+    assert facts.note in (NOTE, LAST_NOTE)
     assert [track.packets for track in facts.tracks if track.packets] == [len(t) for t in payloads(path) if t]
     assert recover_file(path).outcome is Outcome.FINAL
 

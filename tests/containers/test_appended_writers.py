@@ -271,6 +271,33 @@ def test_note_may_have_any_size_up_to_its_limit(path: Path) -> None:
         assert payloads(path) == expected(media(1))
 
 
+def test_note_can_be_replaced_when_the_file_becomes_final(path: Path) -> None:
+    for first, second in (
+        (b"", b"x" * 4096),
+        (b"a" * 900, b"b" * 4996),
+        (b"a" * 900, b""),
+        (b"a", b"b" * 2500),
+    ):
+        path.unlink(missing_ok=True)
+        writer = open_writer(path, TRACKS, note=first)
+        writer.write(media(1))
+        writer.set_note(second)
+        assert read_note(path) == first
+        writer.finish()
+        writer.finalize(sync=False)
+        assert read_note(path) == inspect_file(path).note == second
+        assert payloads(path) == expected(media(1))
+
+
+def test_second_note_without_room_leaves_the_first(path: Path) -> None:
+    writer = open_writer(path, TRACKS, note=b"first")
+    writer.write(media(1))
+    writer.set_note(b"x" * 5000)
+    writer.finish()
+    writer.finalize(sync=False)
+    assert read_note(path) == b"first"
+
+
 def test_foreign_file_of_the_same_kind_is_not_ours(path: Path) -> None:
     writer = open_writer(path, TRACKS)
     writer.write(media(1))

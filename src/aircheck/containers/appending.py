@@ -77,7 +77,6 @@ class AppendingWriter(ABC, Generic[L]):
             self._lanes.add(self._new_lane(track))
         self._record = FileRecord.new(creation_ns, note, tuple(map(facts_of, tracks)))
         self._final_note: bytes | None = None
-        self._final_note = b""
         self._pending: list[Packet] = []
         has_video = any(track.is_video for track in tracks)
         self._keys = KeyIndex.of(has_video=has_video, clock_rate=self.clock_rate)
@@ -262,11 +261,13 @@ class AppendingWriter(ABC, Generic[L]):
     # --- the end ---
 
     def set_note(self, note: bytes) -> None:
-        """Replace the note in the file that `finalize` will make; one that is longer than the first is not
-        taken, for its room was made when the file was created. What is left of that is blank.
+        """Replace the note in the file that `finalize` will make.
+
+        There is room for as many bytes again as the first one had, and 4 KiB; of a longer note nothing is
+        written, and the first one stays.
         """
-        if len(note) <= len(self._record.note):
-            self._final_note = note.ljust(len(self._record.note))
+        with self._lock:
+            self._final_note = note
 
     def finish(self, ends: Mapping[int, int] | None = None) -> None:
         """Write what is pending and give back preallocated space.
@@ -290,8 +291,6 @@ class AppendingWriter(ABC, Generic[L]):
         """
         try:
             summary = self._summary()
-            if self._final_note:
-                self._patch_record((file_record.FIXED_BYTES, self._final_note))
             make_final(self._disk, self._header, summary, sync=sync)
             return Finalized(Method.RESERVE, summary.end, summary.duration_ms, summary.tracks)
         finally:

@@ -3,15 +3,16 @@
 FLV keeps it in onMetaData, Matroska in a Void element, MPEG-TS in null packets. It makes a file ours, tells
 whether it is final, and keeps what is known of a final file, so that nobody has to read it all:
 
-    magic, version, size of the note   what the creator of the file wrote
-    creation_ns, start_us              wall clock of the creation; the stream's own time at the file's time 0
-    size_bytes                         0 while the file grows: *this* makes it final, by one write of 8 bytes
-    duration_ms, track_count           likewise of 8 bytes each
-    areas                              sizes of what the container has reserved in its header
-    rows                               one for each track, room for `MAX_TRACKS`
-    note                               the caller's
+    magic, version, total size
+    creation_ns, start_us        wall clock of the creation; the stream's own time at the file's time 0
+    size_bytes                   0 while the file grows: *this* makes it final, by one write of 8 bytes
+    duration_ms, track_count     likewise of 8 bytes each
+    areas                        sizes of what the container has reserved in its header
+    place and size of the note   8 bytes together
+    rows                         one for each track, room for `MAX_TRACKS`
+    note                         the caller's, and room for a second one that may replace it at the end
 
-All fields but the note have fixed places: they are written again in a growing file.
+All before the note has its fixed place: it is written again in a growing file.
 """
 
 from __future__ import annotations
@@ -27,13 +28,15 @@ MAGIC = b"Aircheck"
 MAX_TRACKS = 8
 
 _VERSION = 1
-_HEAD = struct.Struct(">8sIIqqQQQII")
+_HEAD = struct.Struct(">8sIIqqQQQIIII")
 _ROW = struct.Struct(">I8sIHHIH2xQQQ")
 _U64 = struct.Struct(">Q")
 _START_OFFSET = 24
 _SIZE_OFFSET = 32
 _DURATION_OFFSET = 40
 _COUNT_OFFSET = 48
+_NOTE_OFFSET = 64
+_NOTE_MAY_GROW = 4096
 
 FIXED_BYTES = _HEAD.size + MAX_TRACKS * _ROW.size
 """Everything before the note."""
@@ -47,6 +50,7 @@ class FileRecord:
     """The record's fields. `index_bytes` and `tracks_bytes` are areas in the header of the file."""
 
     creation_ns: int
+    total_bytes: int = FIXED_BYTES
     note: bytes = b""
     tracks: tuple[TrackFacts, ...] = ()
     start_us: int = 0
@@ -55,15 +59,17 @@ class FileRecord:
     index_bytes: int = 0
     tracks_bytes: int = 0
 
-    @property
-    def total_bytes(self) -> int:
-        return FIXED_BYTES + len(self.note)
+    @classmethod
+    def new(cls, creation_ns: int, note: bytes, tracks: tuple[TrackFacts, ...]) -> FileRecord:
+        """Of a file that begins."""
+        return cls(creation_ns, FIXED_BYTES + 2 * len(note) + _NOTE_MAY_GROW, note, tracks)
 
     def serialize(self) -> bytes:
+        """Of a growing file, whose note is still its first one."""
         head = _HEAD.pack(
             MAGIC,
             _VERSION,
-            len(self.note),
+            self.total_bytes,
             self.creation_ns,
             self.start_us,
             self.size_bytes,
@@ -71,24 +77,57 @@ class FileRecord:
             len(self.tracks),
             self.index_bytes,
             self.tracks_bytes,
+            FIXED_BYTES,
+            len(self.note),
         )
-        return (head + _rows(self.tracks)).ljust(FIXED_BYTES, b"\0") + self.note
+        start = (head + _rows(self.tracks)).ljust(FIXED_BYTES, b"\0") + self.note
+        return start.ljust(self.total_bytes, b"\0")
+
+    def note_patches(self, note: bytes) -> Iterator[Patch]:
+        """Another note behind the first one, as far as there is room; else the first one stays."""
+        offset = FIXED_BYTES + len(self.note)
+        if offset + len(note) <= self.total_bytes:
+            yield offset, note
+            yield _NOTE_OFFSET, struct.pack(">II", offset, len(note))
 
     @classmethod
     def parse(cls, data: bytes) -> FileRecord:
         """From its first bytes on; what follows the record is left alone. Raises ValueError."""
-        if len(data) < FIXED_BYTES or data[:8] != MAGIC:
-            raise ValueError("no record of this program")
-        _, version, note_size, created, start, size, duration, count, index, tracks = _HEAD.unpack_from(data)
-        if version != _VERSION or count > MAX_TRACKS or len(data) < FIXED_BYTES + note_size:
-            raise ValueError(f"a record of version {version}, {count} tracks, {note_size} bytes of note")
+        total = parse_total_bytes(data)
+        (
+            *_,
+            version,
+            _,
+            creation_ns,
+            start_us,
+            size_bytes,
+            duration_ms,
+            count,
+            index_bytes,
+            tracks_bytes,
+            note_offset,
+            note_bytes,
+        ) = _HEAD.unpack_from(data)
+        if version != _VERSION or count > MAX_TRACKS or not FIXED_BYTES <= total <= len(data):
+            raise ValueError(f"a record of version {version}, {count} tracks, {total} bytes")
+        if not FIXED_BYTES <= note_offset <= note_offset + note_bytes <= total:
+            raise ValueError(f"a note of {note_bytes} bytes at {note_offset} in {total}")
         rows = tuple(_parse_row(data, _HEAD.size + number * _ROW.size) for number in range(count))
-        note = bytes(data[FIXED_BYTES : FIXED_BYTES + note_size])
-        return cls(created, note, rows, start, size, duration, index, tracks)
+        return cls(
+            creation_ns=creation_ns,
+            total_bytes=total,
+            note=bytes(data[note_offset : note_offset + note_bytes]),
+            tracks=rows,
+            start_us=start_us,
+            size_bytes=size_bytes,
+            duration_ms=duration_ms,
+            index_bytes=index_bytes,
+            tracks_bytes=tracks_bytes,
+        )
 
 
-def parse_note_size(data: bytes) -> int:
-    """How long the note of a record is that begins so. Raises ValueError."""
+def parse_total_bytes(data: bytes) -> int:
+    """How long a record is that begins so. Raises ValueError."""
     if len(data) < _HEAD.size or data[:8] != MAGIC:
         raise ValueError("no record of this program")
     return int(_HEAD.unpack_from(data)[2])
@@ -101,7 +140,7 @@ def is_torn(start: bytes, file_size: int) -> bool:
         return False
     if len(start) < position + _HEAD.size:
         return True
-    record = FIXED_BYTES + parse_note_size(start[position:])
+    record = parse_total_bytes(start[position:])
     # What a container puts between the record's pieces is less than 188 bytes and a thirtieth of it.
     return file_size < position + record + record // 30 + 188
 

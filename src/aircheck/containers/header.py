@@ -19,12 +19,16 @@ from aircheck.facts import TrackFacts
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What there is in a file up to byte `end`. `duration_ms` counts from the file's time 0."""
+    """What there is in a file up to byte `end`. `duration_ms` counts from the file's time 0.
+
+    A `note` replaces the one that the file has.
+    """
 
     end: int
     duration_ms: int
     tracks: tuple[TrackFacts, ...]
     keys: KeyIndex
+    note: bytes | None = None
 
     @property
     def packets(self) -> int:
@@ -54,6 +58,8 @@ class Header(Protocol):
 def final_patches(header: Header, summary: Summary) -> list[Patch]:
     """All that makes a growing file final. The last one commits."""
     patches = list(header.final_patches(summary))
+    if summary.note is not None:
+        patches += placed(header, header.record.note_patches(summary.note))
     patches += placed(header, file_record.final_patches(summary.tracks, summary.duration_ms, summary.end))
     return patches
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from aircheck.containers.file_record import FIXED_BYTES, FileRecord, Patch, parse_note_size
+from aircheck.containers.file_record import FileRecord, Patch, parse_total_bytes
 from aircheck.containers.flv.tags import (
     SCRIPT,
     TAG_HEADER_BYTES,
@@ -33,6 +33,7 @@ _NUMBER, _BOOLEAN, _STRING, _OBJECT, _ECMA_ARRAY, _STRICT_ARRAY = (bytes((n,)) f
 _OBJECT_END = b"\0\0\x09"
 _MAX_STRING = 1000
 """libavformat takes no longer ones."""
+_PIECE_HEAD = 3
 _INDEX_ENTRY = 18
 _MAX_INDEX_BYTES = 4 << 20
 """A tag cannot be longer than 16 MiB."""
@@ -62,7 +63,7 @@ _RECORD_NAME = _name("aircheck") + _STRICT_ARRAY
 _FIELDS_OFFSET = FIRST_TAG_OFFSET + TAG_HEADER_BYTES + len(_BODY_START) + 4
 _DURATION_OFFSET = _FIELDS_OFFSET + len(_DURATION) - 8
 _FILESIZE_OFFSET = _DURATION_OFFSET + len(_FILESIZE)
-RECORD_OFFSET = _FIELDS_OFFSET + len(_DURATION) + len(_FILESIZE) + len(_RECORD_NAME) + 4 + 3
+RECORD_OFFSET = _FIELDS_OFFSET + len(_DURATION) + len(_FILESIZE) + len(_RECORD_NAME) + 4 + _PIECE_HEAD
 """Its first piece, which holds all fields of fixed size. Each piece is an AMF string of its own."""
 
 
@@ -90,8 +91,11 @@ class FlvHeader:
 
     def place(self, patch: Patch) -> Iterator[Patch]:
         offset, data = patch
-        assert offset + len(data) <= FIXED_BYTES <= _MAX_STRING
-        yield RECORD_OFFSET + offset, data
+        while data:
+            number, position = divmod(offset, _MAX_STRING)
+            part = data[: _MAX_STRING - position]
+            yield RECORD_OFFSET + offset + number * _PIECE_HEAD, part
+            offset, data = offset + len(part), data[len(part) :]
 
 
 def plan_index_bytes(reserve_bytes: int) -> int:
@@ -134,14 +138,14 @@ def _record_field(record: FileRecord) -> bytes:
 def parse_record(start: bytes) -> FileRecord | None:
     """The record of a file that begins so; None when it has none, or less than all of it is there."""
     try:
-        size = FIXED_BYTES + parse_note_size(start[RECORD_OFFSET : RECORD_OFFSET + FIXED_BYTES])
+        size = parse_total_bytes(start[RECORD_OFFSET:])
         data, offset = b"", RECORD_OFFSET
         while len(data) < size:
             piece = start[offset : offset + min(_MAX_STRING, size - len(data))]
             if not piece:
                 return None
             data += piece
-            offset += len(piece) + 3
+            offset += len(piece) + _PIECE_HEAD
         return FileRecord.parse(data)
     except ValueError:
         return None

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 
-from aircheck.containers.file_record import FileRecord, Patch, parse_note_size
+from aircheck.containers.file_record import FileRecord, Patch
 from aircheck.containers.header import Summary
 from aircheck.containers.key_index import KeyIndex
 from aircheck.containers.matroska import ebml
@@ -155,7 +155,6 @@ def read_record(start: bytes) -> MatroskaHeader | None:
     blank = MatroskaHeader(FileRecord(0), HEADS[head])
     data = start[blank.record_offset :]
     try:
-        parse_note_size(data)
         return MatroskaHeader(FileRecord.parse(data), HEADS[head])
     except ValueError:
         return None

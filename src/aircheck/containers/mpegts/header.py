@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from aircheck.containers.file_record import FIXED_BYTES, FileRecord, Patch, parse_note_size
+from aircheck.containers.file_record import FileRecord, Patch
 from aircheck.containers.header import Summary
 from aircheck.containers.mpegts.packets import (
     BODY_BYTES,
@@ -68,6 +68,6 @@ def read_record(start: bytes) -> TsHeader | None:
     packets = range(_RECORD_OFFSET, len(start) - PACKET_BYTES + 1, PACKET_BYTES)
     data = b"".join(start[at + _PACKET_HEAD : at + PACKET_BYTES] for at in packets)
     try:
-        return TsHeader(FileRecord.parse(data[: FIXED_BYTES + parse_note_size(data)]))
+        return TsHeader(FileRecord.parse(data))
     except ValueError:
         return None

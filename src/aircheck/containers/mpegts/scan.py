@@ -23,7 +23,7 @@ from aircheck.containers.mpegts.writer import LEAD_TICKS
 from aircheck.containers.remnant import Format, Progress, Scan, TrackScan
 from aircheck.media.track import Codec, Kind
 
-_HEADER_READ = 32 * 1024
+_HEADER_READ = 64 * 1024
 _CHUNK = 5600 * PACKET_BYTES
 _NO_UNIT = 0x40
 """Stands for a damaged packet: what came before it ends here."""
