@@ -8,7 +8,7 @@ import pytest
 
 from aircheck.app import recording_plan
 from aircheck.recording.naming import OnConflict
-from aircheck.recording.plan import RecordingPlan
+from aircheck.recording.plan import AudioPlan, RecordingPlan
 from aircheck.recording.rotation import RotationRule
 from aircheck.settings import RecordSettings
 
@@ -31,6 +31,11 @@ def test_every_wish_about_recordings_is_in_the_plan(monkeypatch: pytest.MonkeyPa
                 "min_free_bytes": "1MiB",
                 "queue_max_bytes": "2MiB",
                 "reserve_kb": 8,
+                "format": "webm",
+                "mp4_audio": "aac",
+                "audio_sample_rate": 11_025,
+                "audio_channels": 1,
+                "audio_bitrate_mode": 0,
             }
         )
     )
@@ -50,6 +55,8 @@ def test_every_wish_about_recordings_is_in_the_plan(monkeypatch: pytest.MonkeyPa
         reserve_bytes=8 * 1024,
         settle_s=3,
         min_free_bytes=1024 * 1024,
+        container="webm",
+        audio=AudioPlan(sample_rate=11_025, channels=1, bitrate_mode=0, copies_to_mp4=False),
     )
     assert plan.template.text == "stream-{mediaSessionId}-{login}"
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from aircheck.containers.capability import Container
 from aircheck.errors import ConfigError
 from aircheck.recording.naming import NameTemplate, OnConflict
 from aircheck.recording.plan import RecordingPlan
 from aircheck.recording.rotation import RotationRule, parse_rotation
 from aircheck.service.errors import InvalidRequest
 
-CONTAINERS = ("mp4",)
+CONTAINERS = tuple(container.value for container in Container)
 """Those that recordings are written in."""
 
 CONFLICTS = (OnConflict.FREE_NUMBER, OnConflict.OVERWRITE, OnConflict.VERSION)

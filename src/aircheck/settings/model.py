@@ -18,11 +18,13 @@ from pydantic import (
     Field,
     PlainSerializer,
     SecretStr,
+    field_validator,
     model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from aircheck.errors import ConfigError
+from aircheck.media import aac
 from aircheck.recording.naming import NameEncoding, NameTemplate
 from aircheck.recording.rotation import RotationRule, format_rotation, parse_rotation
 from aircheck.settings.values import (
@@ -194,9 +196,36 @@ class RecordSettings(Section):
         default="/",
         description="Characters removed from names, for example `:.,/`. What is never safe goes in any case.",
     )
-    format: Literal["mp4"] = Field(
+    format: Literal["mp4", "mkv", "webm", "ts", "flv"] = Field(
         default="mp4",
-        description="The container. MP4 is playable at every instant while it grows, and standard after it.",
+        description="The container. Each is playable at every instant while it grows, and standard after it. "
+        "Video is never transcoded: what the container cannot hold goes into the nearest one that can, "
+        "mostly `mkv`, which holds everything; log, catalogue and an event say so.",
+    )
+    mp4_audio: Literal["copy", "aac"] = Field(
+        default="copy",
+        description="`copy` puts audio into MP4 as it comes wherever MP4 can hold it: AAC, Opus, MP3, FLAC, "
+        "AC-3. `aac` transcodes all but AAC, for players that know nothing else, at about 1% of a core per "
+        "stream. What a container cannot hold, as G.711 and Speex in MP4, is always transcoded.",
+    )
+    audio_sample_rate: int = Field(
+        default=44_100,
+        description="Of audio that is transcoded to AAC, in Hz. More than the source has costs CPU and bytes "
+        "and sounds no better. Audio transcoded to Opus, for `webm`, has 48000 always.",
+    )
+    audio_channels: int = Field(
+        default=2,
+        ge=1,
+        le=2,
+        description="Of audio that is transcoded. 1 mixes stereo down; 2 puts mono on both channels.",
+    )
+    audio_bitrate_mode: int = Field(
+        default=5,
+        ge=0,
+        le=5,
+        description="Of audio that is transcoded: 0 is a constant bit rate of 128 kbit/s (stereo), 1 to 5 "
+        "variable ones of about 40, 56, 72, 96 and 112 kbit/s. Mono takes half of that, and so do low "
+        "sample rates.",
     )
     rotation: RotationText = Field(
         default=RotationRule(),
@@ -294,6 +323,13 @@ class RecordSettings(Section):
         if self.tmp_dir is not None and self.tmp_dir.resolve() == self.dir.resolve():
             raise ValueError("tmp_dir is dir itself: finished files would be taken for growing ones")
         return self
+
+    @field_validator("audio_sample_rate")
+    @classmethod
+    def _has_a_code(cls, sample_rate: int) -> int:
+        if sample_rate not in aac.SAMPLE_RATES:
+            raise ValueError(f"AAC knows {', '.join(map(str, sorted(aac.SAMPLE_RATES)))} Hz")
+        return sample_rate
 
     @model_validator(mode="after")
     def _can_be_aligned(self) -> RecordSettings:

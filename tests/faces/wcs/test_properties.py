@@ -52,15 +52,14 @@ def test_a_whole_file_is_taken_over() -> None:
             "rotation": "20",
             "dir": "/mnt/records",
             "reserve_kb": 2048,
+            "audio_bitrate_mode": 5,
         },
         "hooks": {"on_record": "/bin/true"},
         "http": {"disposition": "attachment"},
     }
     assert found.others[:3] == ("ip", "ip_local", "media_port_from")
     assert len(found.others) == 8
-    assert found.warnings == (
-        f"{FILE}:22: record_fdk_aac_bitrate_mode: audio is recorded as it comes, at its own bitrate",
-    )
+    assert found.warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -107,6 +106,9 @@ def test_a_whole_file_is_taken_over() -> None:
             {"record": {"reserve_kb": 512}},
         ),
         ("record_response_content_disposition_header_value=inline", {"http": {"disposition": "inline"}}),
+        ("record_audio_codec_sample_rate=48000", {"record": {"audio_sample_rate": 48_000}}),
+        ("record_audio_codec_channels=1", {"record": {"audio_channels": 1}}),
+        ("record_fdk_aac_bitrate_mode=0", {"record": {"audio_bitrate_mode": 0}}),
     ],
 )
 def test_a_property_becomes_a_setting(text: str, expected: dict[str, dict[str, object]]) -> None:
@@ -139,9 +141,6 @@ def test_a_property_becomes_a_setting(text: str, expected: dict[str, dict[str, o
         ("record_dir=films", {"record": {"dir": "films"}}, "the server is started in"),
         ("on_record_hook_script=/no/such", {"hooks": {"on_record": "/no/such"}}, "files wait for it"),
         ("mp4_container_moov_first=false", {}, "moov always comes first"),
-        ("record_audio_codec_sample_rate=48000", {}, "as it comes, at its own sample rate"),
-        ("record_audio_codec_channels=1", {}, "with its own channels"),
-        ("record_fdk_aac_bitrate_mode=0", {}, "at its own bitrate"),
         ("on_multiple_record_hook_script=/x", {}, "it is never run"),
         ("mp4_cutter_dir=/tmp", {}, "none are kept"),
         ("record_audio_buffer_max_size=100", {}, "not needed: start, end and duration"),
@@ -180,6 +179,8 @@ def test_a_container_that_is_not_written_is_told() -> None:
         ("encode_record_name=true", "true,HEX or true,BASE64"),
         ("mp4_container_moov_reserved_space_size=2M", "no whole number"),
         ("record_response_content_disposition_header_value=save", "neither inline nor attachment"),
+        ("record_audio_codec_sample_rate=44000", "none of 7350, 8000"),
+        ("record_audio_codec_channels=3", "none of 1, 2"),
     ],
 )
 def test_a_value_that_means_nothing_is_refused_with_its_line(text: str, why: str) -> None:

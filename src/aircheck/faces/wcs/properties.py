@@ -18,6 +18,7 @@ from pathlib import Path
 
 from aircheck.errors import ConfigError
 from aircheck.faces.wcs.java_properties import PropertiesSyntaxError, Property, parse_properties
+from aircheck.media import aac
 from aircheck.recording.naming import NameTemplate
 from aircheck.recording.rotation import parse_rotation
 
@@ -36,17 +37,20 @@ _NEEDS_NOTHING = {
     "record_stop_timeout": "files are final within moments of the end, however long they are",
 }
 _NOT_KEPT = {
-    "record_audio_codec_sample_rate": "audio is recorded as it comes, at its own sample rate",
-    "record_audio_codec_channels": "audio is recorded as it comes, with its own channels",
-    "record_fdk_aac_bitrate_mode": "audio is recorded as it comes, at its own bitrate",
     "on_multiple_record_hook_script": "no streams are mixed into one recording, so it is never run",
     "mp4_cutter_dir": "no parts are cut out of files, so none are kept",
+}
+_AUDIO = {
+    "record_audio_codec_sample_rate": ("audio_sample_rate", frozenset(aac.SAMPLE_RATES)),
+    "record_audio_codec_channels": ("audio_channels", frozenset((1, 2))),
+    "record_fdk_aac_bitrate_mode": ("audio_bitrate_mode", frozenset(range(6))),
 }
 
 KNOWN = frozenset(
     (
         *_NEEDS_NOTHING,
         *_NOT_KEPT,
+        *_AUDIO,
         "encode_record_name",
         "exclude_record_name_characters",
         "mp4_container_moov_first",
@@ -105,6 +109,7 @@ def translate(properties: Collection[Property], file: str, *, formats: Collectio
     target = _Target()
     _translate_what(source, target)
     _translate_containers(source, target, formats)
+    _translate_audio(source, target)
     _translate_names(source, target)
     _translate_rotation(source, target)
     _translate_places(source, target)
@@ -207,6 +212,17 @@ def _translate_containers(source: _Source, target: _Target, formats: Collection[
     for codec, (container, name) in wanted.items():
         if container and container != taken:
             source.warn(name, f"{codec} is recorded to {taken}, not to {container}")
+
+
+def _translate_audio(source: _Source, target: _Target) -> None:
+    for name, (key, possible) in _AUDIO.items():
+        value = source.number(name)
+        if value is None:
+            continue
+        if value in possible:
+            target.set("record", key, value)
+        else:
+            source.refuse(name, f'"{value}" is none of {", ".join(map(str, sorted(possible)))}')
 
 
 def _translate_names(source: _Source, target: _Target) -> None:
