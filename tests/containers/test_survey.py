@@ -7,7 +7,7 @@ from typing import Any
 
 import av
 import pytest
-from helpers import mp4_streams
+from helpers import appended, mp4_streams
 from helpers.mp4_streams import media, open_writer
 
 from aircheck.containers.mp4 import Mp4Writer
@@ -82,6 +82,29 @@ def test_a_file_of_others_holds_the_same(container: str, tmp_path: Path, encoded
     assert video.key_interval == Interval(2000, 2000, 2000)
     assert abs(survey.duration_ms - own.duration_ms) <= 110  # FLV does not know how long the last picture is
     assert all(track.jumps == () for track in survey.tracks)
+
+
+@pytest.mark.parametrize("container", ["mkv", "flv", "ts"])
+def test_our_other_files_are_surveyed_growing_and_final(
+    container: str, tmp_path: Path, encoded: EncodedPattern
+) -> None:
+    path = tmp_path / f"own.{container}"
+    writer = appended.open_writer(path, (encoded.video, encoded.audio))
+    half = len(encoded.packets) // 2
+    writer.write(encoded.packets[:half])
+    writer.flush()
+    growing = survey_file(path)
+    writer.write(encoded.packets[half:])
+    writer.finish()
+    writer.finalize(sync=False)
+    final = survey_file(path)
+    assert growing.own is not None
+    assert final.own is not None
+    assert (growing.own.is_final, final.own.is_final) == (False, True)
+    assert 0 < counted(growing)["audio"][0] < counted(final)["audio"][0]
+    wanted = {track.kind.value: encoded.packets_of(track) for track in (encoded.video, encoded.audio)}
+    assert {kind: packets for kind, (packets, _) in counted(final).items()} == wanted
+    assert all(track.jumps == () for track in final.tracks)
 
 
 def test_a_growing_file_is_surveyed_as_far_as_it_got(tmp_path: Path) -> None:
