@@ -178,7 +178,7 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened; kept in the catalogue in the order of `id` (given by the catalogue, 0 before)."""
+    """Something that happened; kept in the catalogue in the order of `id`, which it gives (0 before)."""
 
     kind: EventKind
     at_ns: int

@@ -207,19 +207,21 @@ def test_options_take_the_place_of_what_the_settings_say() -> None:
     plan = make_plan(Path("/records"), rotation=RotationRule(1000, is_aligned=True, utc_offset_ms=7))
     assert RecordingOptions().laid_over(plan) == plan
     changed = RecordingOptions(
-        container="mp4",
+        container="mkv",
         name="{streamName}/{startTime}",
         rotation="20",
         rotation_index=False,
+        pre_roll_ms=1500,
         max_duration_ms=5000,
         reconnect_ms=2500,
         splits_at_reconnect=True,
         on_conflict="version",
     ).laid_over(plan)
+    assert changed.container == "mkv"
     assert changed.template.text == "{streamName}/{startTime}"
     assert changed.rotation == RotationRule(20_000, is_aligned=True, utc_offset_ms=7)
     assert not changed.has_rotation_index
-    assert (changed.max_duration_ms, changed.reconnect_s) == (5000, 2.5)
+    assert (changed.pre_roll_ms, changed.max_duration_ms, changed.reconnect_s) == (1500, 5000, 2.5)
     assert changed.splits_at_reconnect
     assert changed.on_conflict is OnConflict.VERSION
     assert changed.record_dir == plan.record_dir
@@ -237,6 +239,7 @@ def test_options_take_the_place_of_what_the_settings_say() -> None:
         ("name", "/"),
         ("rotation", "soon"),
         ("rotation_aligned", True),
+        ("pre_roll_ms", 300_001),
         ("max_duration_ms", -1),
         ("reconnect_ms", 86_400_001),
         ("on_conflict", "append"),

@@ -18,6 +18,7 @@ CONTAINERS = tuple(container.value for container in Container)
 CONFLICTS = (OnConflict.FREE_NUMBER, OnConflict.OVERWRITE, OnConflict.VERSION)
 """What can be done about a name that is taken."""
 
+PRE_ROLL_MAX_MS = 300_000
 RECONNECT_MAX_MS = 24 * 3_600_000
 """A recording that waits keeps its file unfinished and its disk's room reserved."""
 
@@ -26,7 +27,8 @@ RECONNECT_MAX_MS = 24 * 3_600_000
 class RecordingOptions:
     """Options of one recording, in the words of the settings `[record]`. None leaves what these say.
 
-    `max_duration_ms` 0 means without end, `reconnect_ms` 0 not to wait.
+    `pre_roll_ms` reaches back as far as the setting of that name has the past kept. `max_duration_ms` 0
+    means without end, `reconnect_ms` 0 not to wait.
     """
 
     container: str | None = None
@@ -34,6 +36,7 @@ class RecordingOptions:
     rotation: str | None = None
     rotation_aligned: bool | None = None
     rotation_index: bool | None = None
+    pre_roll_ms: int | None = None
     max_duration_ms: int | None = None
     reconnect_ms: int | None = None
     splits_at_reconnect: bool | None = None
@@ -50,6 +53,9 @@ class RecordingOptions:
             changes["rotation"] = self._rotation(plan.rotation)
         if self.rotation_index is not None:
             changes["has_rotation_index"] = self.rotation_index
+        if self.pre_roll_ms is not None:
+            _check_range("pre_roll_ms", self.pre_roll_ms, PRE_ROLL_MAX_MS)
+            changes["pre_roll_ms"] = self.pre_roll_ms
         if self.max_duration_ms is not None:
             _check_range("max_duration_ms", self.max_duration_ms)
             changes["max_duration_ms"] = self.max_duration_ms or None

@@ -10,14 +10,20 @@ from aircheck.faces.api.models import Recording, rfc3339
 from aircheck.facts import RecordingFacts
 from aircheck.recording.recorder import Armed as ArmedRequest
 from aircheck.service.control import Target
-from aircheck.service.options import CONFLICTS, CONTAINERS, RECONNECT_MAX_MS, RecordingOptions
+from aircheck.service.options import (
+    CONFLICTS,
+    CONTAINERS,
+    PRE_ROLL_MAX_MS,
+    RECONNECT_MAX_MS,
+    RecordingOptions,
+)
 
 _ANY_MAX = 1024
 """Characters; more than any name can have."""
 
 # Described here, checked by the service, which alone knows what there is.
 Container = Annotated[str, WithJsonSchema({"type": "string", "enum": [*CONTAINERS]})]
-Conflict = Annotated[str, WithJsonSchema({"type": "string", "enum": [*CONFLICTS]})]
+OnTakenName = Annotated[str, WithJsonSchema({"type": "string", "enum": [*CONFLICTS]})]
 
 
 class StartRecording(BaseModel):
@@ -45,12 +51,18 @@ class StartRecording(BaseModel):
     )
     rotation_aligned: bool | None = Field(None, description="Rotate at multiples of `rotation` on the clock.")
     rotation_index: bool | None = Field(None, description="Number the files of a rotated recording.")
+    pre_roll_ms: int | None = Field(
+        None,
+        ge=0,
+        le=PRE_ROLL_MAX_MS,
+        description="Begin that much in the past, as far as the setting `pre_roll_s` has it kept.",
+    )
     max_duration_ms: int | None = Field(None, ge=0, description="End after so much media; 0: never.")
     reconnect_ms: int | None = Field(
         None, ge=0, le=RECONNECT_MAX_MS, description="Wait so long for a lost publisher to come back."
     )
     splits_at_reconnect: bool | None = Field(None, description="A new file then.")
-    on_conflict: Conflict | None = Field(
+    on_conflict: OnTakenName | None = Field(
         None, description="What to do about a file that has the name already."
     )
 
@@ -66,6 +78,7 @@ class StartRecording(BaseModel):
             rotation=self.rotation,
             rotation_aligned=self.rotation_aligned,
             rotation_index=self.rotation_index,
+            pre_roll_ms=self.pre_roll_ms,
             max_duration_ms=self.max_duration_ms,
             reconnect_ms=self.reconnect_ms,
             splits_at_reconnect=self.splits_at_reconnect,

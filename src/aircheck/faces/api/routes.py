@@ -24,6 +24,10 @@ from aircheck.service.streams import StreamStatus
 
 Limit = Annotated[int, Query(ge=1, le=500, description="Items a page has at most.")]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.", max_length=512)]
+State = Annotated[
+    RecordingState | None,
+    Query(description="Only in this state. What waits for its stream is listed by `GET /api/v1/armed`."),
+]
 Since = Annotated[AwareDatetime | None, Query(description="Started at or after this time (RFC 3339).")]
 Until = Annotated[AwareDatetime | None, Query(description="Started before this time (RFC 3339).")]
 
@@ -56,7 +60,7 @@ def api_routes(services: Services) -> APIRouter:
     async def list_recordings(
         stream: Annotated[str | None, Query(description="Only of the stream with this name.")] = None,
         app: Annotated[str | None, Query(description="Only of this application.")] = None,
-        state: RecordingState | None = None,
+        state: State = None,
         since: Since = None,
         until: Until = None,
         limit: Limit = 50,
