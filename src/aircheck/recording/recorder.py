@@ -97,6 +97,7 @@ class Recorder:
         self._closing: dict[str, list[asyncio.Task[None]]] = {}
         self._armed: dict[str, Armed] = {}
         self._volumes: dict[int, Volume] = {}
+        self._volumes_by_folder: dict[Path, Volume] = {}
         self._tasks = TaskGroup("recorder")
         self._ticker: asyncio.TimerHandle | None = None
 
@@ -111,7 +112,12 @@ class Recorder:
         return tuple(self._volumes.values())
 
     def volume_of(self, directory: Path) -> Volume:
-        """The volume of a folder, made and started when it is first asked for. Raises OSError."""
+        """The volume of a folder, made and started when it is first asked for. Raises OSError.
+
+        Only then is the disk touched: one that stands still would hold up the loop.
+        """
+        if (known := self._volumes_by_folder.get(directory)) is not None:
+            return known
         directory.mkdir(parents=True, exist_ok=True)
         device = directory.stat().st_dev
         volume = self._volumes.get(device)
@@ -119,6 +125,7 @@ class Recorder:
             volume = Volume(directory, durability_interval_s=self._durability_interval_s)
             volume.start()
             self._volumes[device] = volume
+        self._volumes_by_folder[directory] = volume
         return volume
 
     def start(self) -> None:
@@ -346,7 +353,7 @@ class Recorder:
             await self._finished_files.file_finished(recording.current_facts(), facts)
         # Recovery tells of every file that still has its growing name: told twice is better than never.
         await self._say(EventKind.SEGMENT_COMPLETED, recording, facts)
-        await asyncio.to_thread(finalize.forget, Path(segment.facts.path))
+        await recording.volume.finalize(partial(finalize.forget, Path(segment.facts.path)))
 
     async def _make_final(self, recording: Recording, segment: Segment, facts: SegmentFacts) -> SegmentFacts:
         def work() -> tuple[FinalizedFile, finalize.Placement]:
@@ -386,7 +393,7 @@ class Recorder:
         writer = segment.writer
         if writer is not None:
             await recording.volume.finalize(writer.close)
-        await asyncio.to_thread(finalize.forget, Path(segment.facts.path))
+        await recording.volume.finalize(partial(finalize.forget, Path(segment.facts.path)))
         await self._journal.put_segment(replace(segment.facts, state=SegmentState.FAILED, error=error))
 
     async def _fail(

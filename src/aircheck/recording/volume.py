@@ -90,6 +90,7 @@ class Volume:
         self._submitted_bytes = 0
         self._done_bytes = 0
         self._is_dirty = False
+        self._job_started_s: float | None = None
         self._stopping = threading.Event()
         self._writer = threading.Thread(target=self._write_loop, name="volume-writer", daemon=True)
         self._syncer = threading.Thread(target=self._sync_loop, name="volume-sync", daemon=True)
@@ -115,6 +116,12 @@ class Volume:
     def is_overloaded(self) -> bool:
         """Whether more waits for this disk than the node wants to hold in memory."""
         return self._submitted_bytes - self._done_bytes > self.queue_max_bytes
+
+    @property
+    def stalled_s(self) -> float:
+        """How long the disk has not come back from the write that it is at now."""
+        started_s = self._job_started_s
+        return time.monotonic() - started_s if started_s is not None else 0.0
 
     def health(self) -> VolumeHealth:
         return VolumeHealth(
@@ -159,7 +166,7 @@ class Volume:
                 self._run(job)
 
     def _run(self, job: Job) -> None:
-        started_s = time.monotonic()
+        self._job_started_s = started_s = time.monotonic()
         try:
             job.run()
             self.is_refusing = False
@@ -167,6 +174,7 @@ class Volume:
             self.is_refusing = True
             self.note_error(error)
             self._on_loop(job.failed, error)
+        self._job_started_s = None
         self._done_bytes += job.size_bytes
         self._is_dirty = True
         self.last_write_latency_s = latency_s = time.monotonic() - started_s

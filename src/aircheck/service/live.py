@@ -27,7 +27,7 @@ from aircheck.service.streams import StreamStatus
 _FAULTS_OF_DISKS = (GapReason.DISK_FULL, GapReason.DISK_ERROR, GapReason.SLOW_DISK)
 
 STALL_S = 5.0
-"""A volume that has not synced for this long while media waits is failing."""
+"""A volume whose last sync is so long ago, or that is so long at one write, is failing."""
 
 
 class LiveHub:
@@ -163,7 +163,7 @@ def _volume_status(volume: Volume, is_losing: bool) -> VolumeStatus:
     since_sync_s = time.monotonic() - health.last_sync_s
     free_bytes = stat.f_bavail * stat.f_frsize
     is_full = free_bytes < volume.reserve_bytes
-    is_stalled = since_sync_s > STALL_S
+    is_stalled = max(since_sync_s, volume.stalled_s) > STALL_S
     return VolumeStatus(
         path=str(volume.directory),
         size_bytes=stat.f_blocks * stat.f_frsize,
