@@ -160,6 +160,28 @@ async def test_a_live_stream_that_is_kept_is_recorded_now_and_armed_for_later(no
     assert started.armed.keep_alive
 
 
+async def test_what_goes_on_after_a_reconnect_is_not_begun_again(node: LiveNode) -> None:
+    stream = node.publish("cam", stream_id="m1")
+    options = RecordingOptions(reconnect_ms=5000)
+    started = await node.control.start(CAM, options, requested_by="test", keep_alive=True)
+    await node.feed(stream, av_batches(600))
+    node.unpublish(stream, EndReason.DISCONNECTED)
+    node.publish("cam", stream_id="m2")
+    assert started.recording is not None
+    assert [one.id for one in node.control.running()] == [started.recording.id]
+    await node.control.stop(started.recording.id)
+    node.publish("cam", app="other", stream_id="m3")
+    assert len(node.control.running()) == 1
+
+
+async def test_what_cannot_begin_stays_armed(tmp_path: Path) -> None:
+    async with LiveNode.opened(tmp_path, min_free_bytes=1 << 60) as node:
+        armed = (await node.control.start(CAM, requested_by="test", waits=True)).armed
+        node.publish("cam")
+        assert node.control.armed() == (armed,)
+        assert node.publications.failed_starts == 1
+
+
 async def test_arming_the_same_twice_is_a_conflict(node: LiveNode) -> None:
     await node.control.start(CAM, requested_by="test", waits=True)
     with pytest.raises(Conflict, match="armed already"):

@@ -208,20 +208,21 @@ class Recorder:
     def welcome(self, stream: Stream) -> bool:
         """A stream was published: go on with what waits for it, begin what was asked for before it came.
 
-        Returns whether a recording goes on with it that was begun by the settings. Raises OSError.
+        Returns whether a recording goes on with it that was begun by the settings. Raises OSError and
+        DiskReserveError; what was asked for and could not begin waits for the stream's next coming.
         """
-        is_continued = False
-        for recording in self:
-            if recording.is_waiting and _is_same_stream(recording, stream):
-                recording.rejoin(stream)
-                is_continued |= recording.facts.requested_by == BY_SETTINGS
-                _log.info("recording goes on stream=%s recording=%s", stream.name, recording.facts.id)
+        continued = [one for one in self if one.is_waiting and _is_same_stream(one, stream)]
+        for recording in continued:
+            recording.rejoin(stream)
+            _log.info("recording goes on stream=%s recording=%s", stream.name, recording.facts.id)
+        wishes = [(recording.plan, recording.facts.requested_by) for recording in continued]
         for armed in self.armed():
-            if armed.name == stream.name and armed.app in (None, stream.facts.app):
+            is_meant = armed.name == stream.name and armed.app in (None, stream.facts.app)
+            if is_meant and (armed.plan, armed.requested_by) not in wishes:
+                self.record(stream, armed.plan, requested_by=armed.requested_by)
                 if not armed.keep_alive:
                     del self._armed[armed.id]
-                self.record(stream, armed.plan, requested_by=armed.requested_by)
-        return is_continued
+        return any(requested_by == BY_SETTINGS for _, requested_by in wishes)
 
     async def until_catalogued(self, recording: Recording) -> None:
         """Wait for a new recording's row, not for ever: a slow catalogue holds nobody up."""
