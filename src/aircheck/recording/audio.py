@@ -1,10 +1,10 @@
 """AudioStage: the sound of every stream as each of its recordings wants it.
 
 Two decisions are made at different times. What happens to sound is decided track by track, when a track first
-shows itself (`AudioPolicy`, by the container that is wanted): a stream cannot wait until all its tracks are
-known. Which container a file really gets is decided when it is opened, because that depends on all of its
-tracks (`Recorder`): pictures are never transcoded, so they may need another one, which then holds the sound
-too, whatever was made of it.
+shows itself (`AudioPolicy`, by the container that is wanted and the pictures known by then): a stream cannot
+wait until all its tracks are there. Which container a file really gets is decided when it is opened, because
+that depends on all of its tracks (`Recorder`): pictures are never transcoded, so they may need another one,
+which then holds the sound too, whatever was made of it.
 
 Recordings of one stream that want the same share one conversion, which is the stream's only subscriber; only
 one that begins in the past has its own, when there is something to convert.
@@ -49,7 +49,7 @@ class AudioStage:
         makes.
         """
         policy = AudioPolicy.of(recording.plan)
-        if past is not None and any(map(policy.converts, stream.tracks)):
+        if past is not None and any(policy.converts(t, stream.tracks) for t in stream.tracks if t.is_audio):
             # Encoders go forward only: who begins in the past needs one of its own.
             conversion = self._new_conversion(stream, policy)
         else:
@@ -65,7 +65,7 @@ class AudioStage:
         stream.subscribe(conversion)
         return conversion
 
-    def detach(self, recording: PlannedRecipient) -> None:
+    def detach(self, recording: Recipient) -> None:
         """Let a recording go; one that is not there is no error, because an end and a stop may cross."""
         conversion = next((c for c in self._conversions if recording in c.recipients), None)
         if conversion is None:

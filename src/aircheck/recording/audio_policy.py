@@ -2,37 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from aircheck.containers.audio_codecs import AudioTarget
-from aircheck.containers.capability import Container, can_hold
+from aircheck.containers.capability import Container, can_hold, nearest
 from aircheck.media import opus
-from aircheck.media.track import Codec, Kind, Track
-from aircheck.recording.plan import RecordingPlan
-
-_SOUND = frozenset(codec for codec in Codec if codec.kind is Kind.AUDIO)
+from aircheck.media.track import Codec, Track
+from aircheck.recording.plan import AudioPlan, RecordingPlan
 
 
 @dataclass(frozen=True, slots=True)
 class AudioPolicy:
-    """`kept` is copied; everything else is transcoded to `target`. Equal policies can share their work."""
+    """What is wanted of sound in this container. Recordings of equal policies can share their work."""
 
-    kept: frozenset[Codec]
-    target: AudioTarget
+    container: Container
+    audio: AudioPlan
 
     @classmethod
     def of(cls, plan: RecordingPlan) -> AudioPolicy:
-        """Copied wherever the container can hold it, else AAC, or Opus where that is what it holds (WebM).
+        return cls(Container(plan.container), plan.audio)
+
+    @property
+    def target(self) -> AudioTarget:
+        """AAC, or Opus where the container holds no AAC (WebM).
 
         Raises ContainerError for a sample rate or a number of channels that no encoder has.
         """
-        audio, container = plan.audio, Container(plan.container)
-        kept = frozenset(codec for codec in _SOUND if can_hold(container, codec))
-        if container is Container.MP4 and not audio.copies_to_mp4:
-            kept = frozenset((Codec.AAC,))
-        if Codec.AAC in kept:
-            return cls(kept, AudioTarget(Codec.AAC, audio.sample_rate, audio.channels, audio.bitrate_mode))
-        return cls(kept, AudioTarget(Codec.OPUS, opus.SAMPLE_RATE, audio.channels, audio.bitrate_mode))
+        audio = self.audio
+        if can_hold(self.container, Codec.AAC):
+            return AudioTarget(Codec.AAC, audio.sample_rate, audio.channels, audio.bitrate_mode)
+        return AudioTarget(Codec.OPUS, opus.SAMPLE_RATE, audio.channels, audio.bitrate_mode)
 
-    def converts(self, track: Track) -> bool:
-        return track.is_audio and track.codec not in self.kept
+    def converts(self, track: Track, beside: Iterable[Track]) -> bool:
+        """Whether a track of sound is transcoded: copied wherever the container can hold it.
+
+        Pictures `beside` it that the container cannot hold lead to another container, which then counts.
+        """
+        container = nearest(self.container, (other.codec for other in beside if other.is_video))
+        if container is Container.MP4 and not self.audio.copies_to_mp4:
+            return track.codec is not Codec.AAC
+        return not can_hold(container, track.codec)

@@ -3,7 +3,7 @@
 Theory of operation
     passing     Every track is of a codec that is kept: batches go through untouched, at once. Each track is
                 looked at when it first shows itself, so one that comes late or changes its codec is treated
-                like the first.
+                like the first, and stays what it was found to be.
     converting  Batches wait while a worker thread transcodes their sound, one job at a time so that order is
                 kept, and go on whole: pictures untouched, sound in its new codec merged in by time. The some
                 50 ms that an encoder holds back come with the next batch, the last of them with the end.
@@ -18,27 +18,25 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Protocol
 
 from aircheck.clock import Clock
-from aircheck.containers.transcode import AudioTranscoder
-from aircheck.facts import EndReason, GapFacts, GapReason
+from aircheck.facts import EndReason, GapFacts
 from aircheck.hub.stream import Stream
 from aircheck.hub.subscriber import Subscriber
 from aircheck.media.packet import Batch, Packet
 from aircheck.media.track import Track
 from aircheck.recording.audio_policy import AudioPolicy
+from aircheck.recording.conversion_jobs import Job, Loss, Run, SoundWorker, Waiting
 
 _log = logging.getLogger(__name__)
 
-LAG_MAX_NS = 5_000_000_000
-QUEUE_MAX_BYTES = 16 * 1024 * 1024
-JOB_MAX_PACKETS = 1000
-"""Of the batches of one job, some 10 s: where there are more streams than threads, they take turns."""
+DECIDED_MAX = 64
+"""Tracks to keep a decision of; a publisher may change its configuration again and again."""
 
 
 class Recipient(Subscriber, Protocol):
@@ -69,110 +67,10 @@ class Workshop(Protocol):
     def counters(self) -> ConversionCounters: ...
     @property
     def clock(self) -> Clock: ...
+    def detach(self, recording: Recipient) -> None: ...
     def forget(self, conversion: AudioConversion) -> None:
         """Its stream has ended."""
         ...
-
-
-class _Sound:
-    """The transcoders of one conversion. Used on worker threads, by one job at a time."""
-
-    def __init__(self, policy: AudioPolicy) -> None:
-        self._policy = policy
-        self._transcoders: dict[int, AudioTranscoder] = {}
-        self.failed_packets = 0
-
-    def convert(self, batches: Iterable[Sequence[Packet]], *, is_last: bool) -> list[list[Packet]]:
-        """The sound of each batch as the recording wants it; at the end of the stream, one batch of rest."""
-        converted = [self._convert(packets) for packets in batches]
-        if is_last:
-            converted.append(
-                [packet for track_id in [*self._transcoders] for packet in self._flush(track_id)]
-            )
-        return converted
-
-    def _convert(self, packets: Sequence[Packet]) -> list[Packet]:
-        out: list[Packet] = []
-        for _, group in groupby(packets, key=lambda packet: id(packet.track)):
-            run = list(group)
-            track = run[0].track
-            if self._policy.converts(track):
-                out += self._transcode(track, run)
-            else:
-                out += self._flush(track.id)  # it was of another codec before
-                out += run
-        return out
-
-    def _transcode(self, track: Track, packets: Sequence[Packet]) -> list[Packet]:
-        transcoder = self._transcoders.get(track.id)
-        if transcoder is None:
-            transcoder = self._transcoders[track.id] = AudioTranscoder(track, self._policy.target)
-        failed_before = transcoder.counters.failed_packets
-        converted = transcoder.feed(packets)
-        self.failed_packets += transcoder.counters.failed_packets - failed_before
-        return converted
-
-    def _flush(self, track_id: int) -> list[Packet]:
-        transcoder = self._transcoders.pop(track_id, None)
-        return transcoder.flush() if transcoder is not None else []
-
-
-@dataclass(slots=True)
-class _Job:
-    """Batches whose sound is being converted. `is_released`: the rest of them has gone on already."""
-
-    batches: list[Batch]
-    is_last: bool = False
-    is_released: bool = False
-
-    def sound(self) -> list[list[Packet]]:
-        return [[packet for packet in batch.packets if packet.track.is_audio] for batch in self.batches]
-
-
-@dataclass(slots=True)
-class _Loss:
-    """Sound dropped since the machine fell behind."""
-
-    at_ns: int
-    start_ms: int
-    end_ms: int
-    packets: int = 0
-    size_bytes: int = 0
-
-    def facts(self) -> GapFacts:
-        return GapFacts(
-            self.start_ms,
-            max(0, self.end_ms - self.start_ms),
-            GapReason.SLOW_TRANSCODE,
-            self.packets,
-            self.size_bytes,
-            self.at_ns,
-        )
-
-
-@dataclass(slots=True)
-class _Waiting:
-    batches: list[Batch] = field(default_factory=list)
-    size_bytes: int = 0
-
-    def add(self, batch: Batch) -> None:
-        self.batches.append(batch)
-        self.size_bytes += batch.size_bytes
-
-    def take(self, packets_max: int | None = None) -> list[Batch]:
-        """The first batches, of about so many packets in all, or all."""
-        count, packets = 0, 0
-        while count < len(self.batches) and (packets_max is None or packets < packets_max):
-            packets += len(self.batches[count].packets)
-            count += 1
-        taken, self.batches = self.batches[:count], self.batches[count:]
-        self.size_bytes -= sum(batch.size_bytes for batch in taken)
-        return taken
-
-    def is_too_long(self, now_ns: int) -> bool:
-        if not self.batches:
-            return False
-        return self.size_bytes > QUEUE_MAX_BYTES or now_ns - self.batches[0].arrival_ns > LAG_MAX_NS
 
 
 class AudioConversion:
@@ -188,12 +86,15 @@ class AudioConversion:
         """No sound waits to be converted."""
         self.idle.set()
         self._workshop = workshop
-        self._sound = _Sound(policy)
-        self._waiting = _Waiting()
-        self._job: _Job | None = None
-        self._loss: _Loss | None = None
+        self._target = policy.target
+        self._sound = SoundWorker(self._target)
+        self._waiting = Waiting()
+        self._job: Job | None = None
+        self._loss: Loss | None = None
         self._tracks: dict[int, Track] = {}
         """What has been passed on: a new object is a changed track."""
+        self._decided: dict[int, tuple[Track, bool]] = {}
+        """By the object's id: tracks seen so far, and whether they are transcoded."""
         self._end_reason: EndReason | None = None
         self._is_converting = False
         self._look_at_tracks()
@@ -230,36 +131,52 @@ class AudioConversion:
             self._start_job()
 
     def _look_at_tracks(self) -> None:
-        if self._is_converting:
-            return
-        wanting = [track for track in self.stream.tracks if self.policy.converts(track)]
-        if wanting:
-            self._is_converting = True
+        if len(self._decided) > DECIDED_MAX:
+            self._decided.clear()  # the same will be decided again for those that are still there
+        for track in self.stream.tracks:
+            if not self._is_converting and self._is_transcoded(track):
+                self._is_converting = True
+
+    def _is_transcoded(self, track: Track) -> bool:
+        """Decided when the track first shows itself, for as long as it lasts."""
+        known = self._decided.get(id(track))
+        if known is not None:
+            return known[1]
+        is_wanted = track.is_audio and self.policy.converts(track, self.stream.tracks)
+        self._decided[id(track)] = track, is_wanted
+        if is_wanted:
             _log.info(
-                "sound is transcoded stream=%s from=%s to=%s sample_rate=%d channels=%d",
+                "sound is transcoded stream=%s track=%d from=%s to=%s sample_rate=%d channels=%d",
                 self.stream.name,
-                ",".join(track.codec for track in wanting),
-                self.policy.target.codec,
-                self.policy.target.sample_rate,
-                self.policy.target.channels,
+                track.id,
+                track.codec,
+                self._target.codec,
+                self._target.sample_rate,
+                self._target.channels,
             )
+        return is_wanted
 
     # jobs
 
     def _start_job(self) -> None:
         """Give the worker what waits; when nothing does any more and the stream has ended, the rest."""
-        batches = self._waiting.take(JOB_MAX_PACKETS)
+        batches = self._waiting.take_some()
         is_last = self._end_reason is not None and not self._waiting.batches
-        job = self._job = _Job(batches, is_last)
+        job = self._job = Job(batches, [self._runs(batch) for batch in batches], is_last)
         self.idle.clear()
         loop = asyncio.get_running_loop()
         work = loop.run_in_executor(self._workshop.threads, self._work, job)
         work.add_done_callback(lambda done: self._take_result(job, done))
 
-    def _work(self, job: _Job) -> list[list[Packet]]:
-        return self._sound.convert(job.sound(), is_last=job.is_last)
+    def _runs(self, batch: Batch) -> list[Run]:
+        groups = groupby((p for p in batch.packets if p.track.is_audio), key=lambda packet: id(packet.track))
+        runs = [list(group) for _, group in groups]
+        return [Run(run, self._is_transcoded(run[0].track)) for run in runs]
 
-    def _take_result(self, job: _Job, done: asyncio.Future[list[list[Packet]]]) -> None:
+    def _work(self, job: Job) -> list[list[Packet]]:
+        return self._sound.convert(job.sounds, is_last=job.is_last)
+
+    def _take_result(self, job: Job, done: asyncio.Future[list[list[Packet]]]) -> None:
         self._job = None
         sounds = self._result(job, done)
         for batch, sound in zip(job.batches, sounds, strict=False):
@@ -273,7 +190,7 @@ class AudioConversion:
         if self._job is None:
             self.idle.set()
 
-    def _result(self, job: _Job, done: asyncio.Future[list[list[Packet]]]) -> list[list[Packet]]:
+    def _result(self, job: Job, done: asyncio.Future[list[list[Packet]]]) -> list[list[Packet]]:
         """What the worker made; if it failed, sound that needed no work."""
         counters = self._workshop.counters
         counters.failed_packets += self._sound.failed_packets
@@ -283,15 +200,15 @@ class AudioConversion:
         else:
             error = done.exception()
         if error is None:
-            counters.converted_packets += sum(map(len, job.sound()))
+            counters.converted_packets += job.transcoded_packets
             return done.result()
         _log.error("sound cannot be transcoded stream=%s error=%r", self.stream.name, error)
-        counters.failed_packets += sum(map(len, job.sound()))
-        return [[p for p in sound if not self.policy.converts(p.track)] for sound in job.sound()]
+        counters.failed_packets += job.transcoded_packets
+        return [[p for run in runs if not run.is_transcoded for p in run.packets] for runs in job.sounds]
 
     # going on
 
-    def _pass_merged(self, job: _Job, batch: Batch, sound: list[Packet]) -> None:
+    def _pass_merged(self, job: Job, batch: Batch, sound: list[Packet]) -> None:
         if job.is_released:
             passed = {id(packet.track) for packet in batch.packets}
             rest = [packet for packet in sound if id(packet.track) not in passed]
@@ -300,7 +217,7 @@ class AudioConversion:
             others = [packet for packet in batch.packets if not packet.track.is_audio]
             self._pass_changed(batch, list(heapq.merge(others, sound, key=_dts_us)))
 
-    def _pass_rest(self, job: _Job, sound: list[Packet]) -> None:
+    def _pass_rest(self, job: Job, sound: list[Packet]) -> None:
         arrival_ns = job.batches[-1].arrival_ns if job.batches else self._workshop.clock.wall_ns()
         self._pass_changed(Batch([], arrival_ns, 0), sound)
 
@@ -332,7 +249,7 @@ class AudioConversion:
         """As the stream does: one that fails is counted and let go; the others never notice."""
         self.stream.counters.subscriber_errors += 1
         _log.exception("recording failed stream=%s recording=%r", self.stream.name, recipient)
-        self.recipients = tuple(other for other in self.recipients if other is not recipient)
+        self._workshop.detach(recipient)
         recipient.ended(EndReason.INTERNAL_ERROR)
 
     def _conclude(self) -> None:
@@ -348,16 +265,17 @@ class AudioConversion:
         """Let all that waits go on without the sound that is not ready."""
         assert self._job is not None
         _log.warning("transcoding is too slow: sound is dropped stream=%s", self.stream.name)
-        self._job.is_released = True
-        for batch in self._job.batches:
-            self._pass_changed(batch, [p for p in batch.packets if not self.policy.converts(p.track)])
-        for batch in self._waiting.take():
+        if not self._job.is_released:
+            self._job.is_released = True
+            for batch in self._job.batches:
+                self._pass_changed(batch, [p for p in batch.packets if not self._is_transcoded(p.track)])
+        for batch in self._waiting.take_all():
             self._pass_without_sound(batch)
 
     def _pass_without_sound(self, batch: Batch) -> None:
         kept = []
         for packet in batch.packets:
-            if self.policy.converts(packet.track):
+            if self._is_transcoded(packet.track):
                 self._lose(packet)
             else:
                 kept.append(packet)
@@ -366,7 +284,7 @@ class AudioConversion:
     def _lose(self, packet: Packet) -> None:
         at_ms = packet.pts * 1000 // packet.track.timescale
         if self._loss is None:
-            self._loss = _Loss(self._workshop.clock.wall_ns(), at_ms, at_ms)
+            self._loss = Loss(self._workshop.clock.wall_ns(), at_ms, at_ms)
         loss = self._loss
         loss.end_ms = max(loss.end_ms, at_ms)
         loss.packets += 1

@@ -15,15 +15,13 @@ from aircheck.facts import SegmentFacts
 from aircheck.media.track import Track
 from aircheck.recording.plan import RecordingPlan
 from aircheck.recording.segment import SegmentWriter
-from aircheck.segment_note import MAX_NOTE_BYTES, encode_note
+from aircheck.segment_note import encode_note
 
 if TYPE_CHECKING:
     from aircheck.recording.recording import Recording
 
 RESERVE_MIN_BYTES = 64 * 1024
 """For containers that index key frames only: an hour of them, whatever MP4 is given."""
-
-NOTE_ROOM_BYTES = 1024
 
 
 class _NewWriter(Protocol):
@@ -49,15 +47,10 @@ def open_writer(
     return _WRITERS[container](
         path,
         tracks,
-        note=_with_room(encode_note(recording.facts, segment)),
+        note=encode_note(recording.facts, segment),
         creation_ns=segment.start_ns,
         reserve_bytes=_reserve_bytes(recording.plan, container),
     )
-
-
-def _with_room(note: bytes) -> bytes:
-    """Blanks, where the file cannot make room for what is known more at its end: times, sums, holes."""
-    return note.ljust(min(len(note) + NOTE_ROOM_BYTES, MAX_NOTE_BYTES))
 
 
 def _reserve_bytes(plan: RecordingPlan, container: Container) -> int:
