@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+import pytest
 
 from aircheck.clock import SystemClock
 from aircheck.service.health import HealthService, NodeStatus, VolumeStatus
@@ -65,3 +68,15 @@ async def test_disk_that_refuses_the_question_is_failing_with_its_reason() -> No
     assert volume.is_failing
     assert "Stale file handle" in volume.last_error
     health.stop()
+
+
+async def test_a_refusal_that_comes_too_late_is_no_error_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    disk = Disk(OSError(116, "Stale file handle"), is_silent=True)
+    health = HealthService(disk, SystemClock(), patience_s=0.01)
+    (volume,) = await health.volumes()
+    assert volume.is_failing
+    disk.released.set()
+    await asyncio.sleep(0.05)
+    health.stop()
+    gc.collect()
+    assert "never retrieved" not in caplog.text

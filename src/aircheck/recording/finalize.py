@@ -106,6 +106,9 @@ def forget(growing: Path) -> None:
 
 
 def _make_folder(root: Path, target: Path) -> None:
+    if not root.is_dir():
+        # Made anew it would be on whatever disk is below the mount point of the one that has gone.
+        raise FileNotFoundError(errno.ENOENT, "the record folder is gone: is its disk mounted?", str(root))
     target.parent.mkdir(parents=True, exist_ok=True)
     if not target.parent.resolve().is_relative_to(root.resolve()):
         raise ContainerError(

@@ -229,7 +229,7 @@ class _Open(_SegmentJob):
     def run(self) -> None:
         segment = self.segment
         path = Path(segment.facts.path)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        segment._volume.require_mounted()
         segment.writer = segment._create_writer(path, tuple(segment.tracks.values()), segment.facts)
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
 import logging
 import os
 import queue
@@ -72,6 +73,7 @@ class Volume:
         self.directory = directory
         self.queue_max_bytes = queue_max_bytes
         self.last_error = ""
+        self._identity = _identity(directory)
         self.free_bytes = _free_bytes(directory)
         """Space for an ordinary user, as of the last look; the loop never asks the disk."""
         self.reserve_bytes = 0
@@ -133,6 +135,24 @@ class Volume:
             last_write_latency_s=self.last_write_latency_s,
             max_write_latency_s=self.max_write_latency_s,
         )
+
+    def require_mounted(self) -> None:
+        """On a thread: see to it that the folder is there, on the disk that it was on.
+
+        Whoever made the folder anew wherever its path leads would fill the disk below the mount point of
+        one that has gone, with files that nobody finds when it is back. Raises OSError.
+        """
+        device, inode = self._identity
+        try:
+            found = _identity(self.directory)
+        except FileNotFoundError:
+            if _identity(self.directory.parent)[0] != device:
+                raise _unmounted(self.directory) from None
+            self.directory.mkdir()
+            found = _identity(self.directory)
+        if found[0] != device and found[1] != inode:
+            raise _unmounted(self.directory)
+        self._identity = found
 
     def submit(self, job: Job) -> None:
         """Queue a job. It reaches the writer thread at the end of the loop's turn."""
@@ -206,6 +226,16 @@ class Volume:
             if self.sync_errors == 1 or self.sync_errors % 100 == 0:
                 _log.error("sync failed dir=%s errors=%d error=%s", self.directory, self.sync_errors, error)
             self.last_error = f"sync: {error}"
+
+
+def _identity(directory: Path) -> tuple[int, int]:
+    """Device and inode. A disk that comes back may be another device, but its folders keep their inodes."""
+    status = directory.stat()
+    return status.st_dev, status.st_ino
+
+
+def _unmounted(directory: Path) -> OSError:
+    return OSError(errno.ENODEV, "its disk is not mounted", str(directory))
 
 
 def _free_bytes(directory: Path) -> int:

@@ -73,12 +73,14 @@ class HealthService:
         question = self._question
         if question is None or question.done():
             question = self._question = self._pool.submit(self._live.volumes)
-        await asyncio.wait({asyncio.wrap_future(question)}, timeout=self._patience_s)
-        if not question.done():
+        answer = asyncio.wrap_future(question)
+        answer.add_done_callback(_take_note)
+        await asyncio.wait({answer}, timeout=self._patience_s)
+        if not answer.done():
             return self._all_failing("the volume does not answer")
-        if error := question.exception():
+        if error := answer.exception():
             return self._all_failing(f"{type(error).__name__}: {error}")
-        self._known = tuple(question.result())
+        self._known = tuple(answer.result())
         return self._known
 
     def stop(self) -> None:
@@ -87,3 +89,9 @@ class HealthService:
     def _all_failing(self, reason: str) -> tuple[VolumeStatus, ...]:
         known = self._known or (VolumeStatus(path=""),)
         return tuple(replace(volume, is_failing=True, last_error=reason) for volume in known)
+
+
+def _take_note(answer: asyncio.Future[Sequence[VolumeStatus]]) -> None:
+    """An answer that nobody waits for any more may be a refusal: the loop need not complain of it."""
+    if not answer.cancelled():
+        answer.exception()

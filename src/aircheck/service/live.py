@@ -158,8 +158,11 @@ class LiveState:
 
 def _volume_status(volume: Volume, is_losing: bool) -> VolumeStatus:
     """Asks the disk; called in a thread. `is_losing`: media is being lost for this disk's sake."""
-    stat = os.statvfs(volume.directory)
     health = volume.health()
+    try:
+        stat = os.statvfs(volume.directory)
+    except OSError as error:
+        return VolumeStatus(str(volume.directory), is_failing=True, last_error=str(error))
     since_sync_s = time.monotonic() - health.last_sync_s
     free_bytes = stat.f_bavail * stat.f_frsize
     is_full = free_bytes < volume.reserve_bytes
