@@ -129,10 +129,9 @@ def test_how_messages_are_batched_changes_nothing(messages_at_a_time: int) -> No
     assert bench.packets == other.packets
 
 
-def test_packets_are_views_of_the_messages() -> None:
-    body = bytearray(KEY)
-    bench = Bench(AVC_HEADER, (9, 0, body), (9, 40, body))
-    assert all(packet.data.obj is body for packet in bench.packets)
+def test_classic_frames_are_no_views_of_their_messages() -> None:
+    bench = Bench(AVC_HEADER, AAC_HEADER, (9, 0, KEY), (8, 0, AAC), (9, 40, INTER), (8, 21, AAC))
+    assert [type(packet.data) for packet in bench.packets[2:]] == [bytes, bytes]
 
 
 # ------------------------------------------------------------------------------------- batches, tracks

@@ -195,7 +195,8 @@ class FlvDemuxer:
     def feed(self, messages: Sequence[Message], arrival_ns: int) -> Batch:
         """The packets in messages, which arrived at that wall-clock time. Never raises.
 
-        Packets keep views of the bodies: nobody may change these any more.
+        Most packets have copies of their own: a view would cost as much here, and more wherever the packet is
+        looked at or freed. Others keep views of the bodies: nobody may change these any more.
         """
         packets: list[Packet] = []
         append = packets.append
@@ -216,7 +217,7 @@ class FlvDemuxer:
                         clock.last_ms = dts
                     else:
                         dts = clock.place(timestamp)
-                    append(Packet(video.track, dts + composition_ms, dts, is_keyframe, memoryview(body)[5:]))
+                    append(Packet(video.track, dts + composition_ms, dts, is_keyframe, body[5:]))
                     size_bytes += body_bytes - 5
                     if is_keyframe and video.track is self._primary_video:
                         has_keyframe = True
@@ -241,7 +242,7 @@ class FlvDemuxer:
                     grid.next = pts + audio.frame_samples
                 else:
                     pts = grid.place(ms, audio.frame_samples)
-                append(Packet(audio.track, pts, pts, True, memoryview(body)[2:]))
+                append(Packet(audio.track, pts, pts, True, body[2:]))
                 size_bytes += body_bytes - 2
                 continue
             before = len(packets)

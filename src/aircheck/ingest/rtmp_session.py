@@ -380,5 +380,6 @@ class RtmpSession:
         self.close(EndReason.PROTOCOL_ERROR)
 
     def _flush(self) -> None:
-        if self.link is not None:
-            self.link.send(self._conn.data_to_send())
+        output = self._conn.data_to_send()
+        if output and self.link is not None:
+            self.link.send(output)

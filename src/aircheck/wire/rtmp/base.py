@@ -187,11 +187,12 @@ class Connection:
     # In
 
     def _receive(self, data: Buffer) -> None:
-        start = 0
+        self.bytes_received += len(data)
+        if self.state is not ConnectionState.HANDSHAKING:
+            self._receive_chunks(data)
+            return
         with memoryview(data) as view:
-            self.bytes_received += len(view)
-            if self.state is ConnectionState.HANDSHAKING:
-                start = self._receive_handshake(view)
+            start = self._receive_handshake(view)
             if start < len(view):
                 self._receive_chunks(view[start:])
 
@@ -204,11 +205,11 @@ class Connection:
             self._step(ConnectionInput.HANDSHAKE_DONE)
         return size_bytes
 
-    def _receive_chunks(self, view: memoryview) -> None:
+    def _receive_chunks(self, data: Buffer) -> None:
         """A fault in a message comes before one in the chunks behind it."""
         fault = None
         try:
-            self._parser.receive(view)
+            self._parser.receive(data)
         except RemoteProtocolError as error:
             fault = error
         for item in self._parser.take():

@@ -22,7 +22,13 @@ from enum import StrEnum
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 
-class ConnectionState(StrEnum):
+class _Key(StrEnum):
+    """The tables are looked up for every read: str hashes without a call into Python, Enum does not."""
+
+    __hash__ = str.__hash__
+
+
+class ConnectionState(_Key):
     HANDSHAKING = "handshaking"
     READY = "ready"
     CONNECTING = "connecting"
@@ -31,7 +37,7 @@ class ConnectionState(StrEnum):
     ENDED = "ended"
 
 
-class ConnectionInput(StrEnum):
+class ConnectionInput(_Key):
     """The value says it in the words of an error message."""
 
     HANDSHAKE_DONE = "end of the handshake"
@@ -48,7 +54,7 @@ class ConnectionInput(StrEnum):
     SEND = "a call that sends"
 
 
-class StreamState(StrEnum):
+class StreamState(_Key):
     CREATING = "creating"
     IDLE = "idle"
     PUBLISH_ASKED = "publish asked"
@@ -57,7 +63,7 @@ class StreamState(StrEnum):
     PLAYING = "playing"
 
 
-class StreamInput(StrEnum):
+class StreamInput(_Key):
     PUBLISH = "publish"
     PLAY = "play"
     PAUSE = "pause"
