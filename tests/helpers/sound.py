@@ -10,8 +10,9 @@ from typing import Any
 
 import av
 from av.codec.context import Flags2
+from helpers.packets import VIDEO, batch, video
 
-from aircheck.media.packet import Packet
+from aircheck.media.packet import Batch, Packet
 from aircheck.media.track import Codec, Track
 
 BEEP = "if(lt(mod(t,1),0.1),0.25*cos(2*PI*1000*t),0)"
@@ -104,4 +105,26 @@ def beeps_s(packets: Sequence[Packet]) -> list[float]:
                 if at_s - last_s >= _QUIET_S:
                     found.append(at_s)
                 last_s = at_s
+    return found
+
+
+G711 = Track(2, Codec.PCMA, 8000, sample_rate=8000, channels=1)
+
+
+def g711_batches(
+    seconds: int, folder: Path, *, has_video: bool = True, video_track: Track = VIDEO
+) -> list[Batch]:
+    """Batches of 200 ms: 25 pictures a second, a key frame in each, and 20 ms packets of G.711 with beeps."""
+    one = make_sound(PCMA, folder, seconds=1)
+    data = b"".join(bytes(packet.data) for packet in one.packets)
+    found = []
+    for start in range(0, seconds * 1000, 200):
+        times = range(start, start + 200, 40) if has_video else range(0)
+        pictures = [video(ms, key=ms % 1000 == 0, track=video_track) for ms in times]
+        sounds = [
+            Packet(G711, at, at, True, data[at % 8000 : at % 8000 + 160])
+            for at in range(start * 8, start * 8 + 1600, 160)
+        ]
+        packets = sorted(pictures + sounds, key=lambda p: p.dts / p.track.timescale)
+        found.append(batch(packets, changed=start == 0, arrival_ns=start * 1_000_000))
     return found

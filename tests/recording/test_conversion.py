@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import pytest
-from helpers.packets import AUDIO, VIDEO, av_batches, batch, new_stream, video
-from helpers.sound import PCMA, beeps_s, make_sound
+from helpers.packets import AUDIO, VIDEO, av_batches, new_stream
+from helpers.sound import beeps_s, g711_batches
 
 from aircheck.clock import SystemClock
 from aircheck.containers.transcode import AudioTranscoder
@@ -23,7 +24,6 @@ from aircheck.recording.audio import AudioStage
 from aircheck.recording.naming import NameTemplate
 from aircheck.recording.plan import AudioPlan, RecordingPlan
 
-G711 = Track(2, Codec.PCMA, 8000, sample_rate=8000, channels=1)
 MP4 = RecordingPlan(Path("/r"), Path("/g"), NameTemplate.parse("{streamName}"))
 MAX_SKEW_S = 0.002
 
@@ -38,6 +38,7 @@ class Listener:
         self.batches: list[Batch] = []
         self.gaps: list[GapFacts] = []
         self.end: EndReason | None = None
+        self._is_over = asyncio.Event()
 
     def deliver(self, batch: Batch) -> None:
         assert self.end is None
@@ -45,6 +46,11 @@ class Listener:
 
     def ended(self, reason: EndReason) -> None:
         self.end = reason
+        self._is_over.set()
+
+    async def over(self) -> None:
+        async with asyncio.timeout(20):
+            await self._is_over.wait()
 
     def note_gap(self, gap: GapFacts) -> None:
         self.gaps.append(gap)
@@ -58,11 +64,13 @@ class Gate:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.open = threading.Event()
+        self.is_reached = threading.Event()
         self.threads: set[str] = set()
         feed = AudioTranscoder.feed
 
         def gated(transcoder: AudioTranscoder, packets: Sequence[Packet]) -> list[Packet]:
             self.threads.add(threading.current_thread().name)
+            self.is_reached.set()
             assert self.open.wait(20)
             return feed(transcoder, packets)
 
@@ -81,39 +89,13 @@ def stream() -> Stream:
     return new_stream()
 
 
-def g711_batches(seconds: int, folder: Path, *, has_video: bool = True, track: Track = G711) -> list[Batch]:
-    """Batches of 200 ms: 25 pictures a second with a key frame each second, and 20 ms packets of beeps."""
-    one = make_sound(PCMA, folder, seconds=1)
-    data = b"".join(bytes(packet.data) for packet in one.packets)
-    found = []
-    for start in range(0, seconds * 1000, 200):
-        pictures = (
-            [video(ms, key=ms % 1000 == 0) for ms in range(start, start + 200, 40)] if has_video else []
-        )
-        sounds = [
-            Packet(track, at, at, True, data[at % 8000 : at % 8000 + 160])
-            for at in range(start * 8, start * 8 + 1600, 160)
-        ]
-        packets = sorted(pictures + sounds, key=lambda p: p.dts / p.track.timescale)
-        found.append(batch(packets, changed=start == 0, arrival_ns=start * 1_000_000))
-    return found
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not is_so():
-            await asyncio.sleep(0.005)
-
-
-async def convert(
-    stage: AudioStage, stream: Stream, batches: Sequence[Batch], plan: RecordingPlan
-) -> Listener:
-    listener = Listener(plan)
+async def convert(stage: AudioStage, stream: Stream, batches: Sequence[Batch]) -> Listener:
+    listener = Listener()
     stage.attach(stream, listener)
     for one in batches:
         stream.publish(one)
     stream.end(EndReason.UNPUBLISHED, 0)
-    await until(lambda: listener.end is not None)
+    await listener.over()
     return listener
 
 
@@ -137,7 +119,7 @@ async def test_pictures_are_the_same_and_sound_is_where_it_was(
     stage: AudioStage, stream: Stream, tmp_path: Path
 ) -> None:
     batches = g711_batches(3, tmp_path)
-    listener = await convert(stage, stream, batches, MP4)
+    listener = await convert(stage, stream, batches)
     assert listener.end is EndReason.UNPUBLISHED
     sent, passed = pictures(batches), pictures(listener.batches)
     assert len(sent) == len(passed)
@@ -150,7 +132,7 @@ async def test_pictures_are_the_same_and_sound_is_where_it_was(
 
 async def test_batches_say_what_is_in_them(stage: AudioStage, stream: Stream, tmp_path: Path) -> None:
     batches = g711_batches(3, tmp_path)
-    listener = await convert(stage, stream, batches, MP4)
+    listener = await convert(stage, stream, batches)
     seen: dict[int, Track] = {}
     for one in listener.batches:
         new = [p.track for p in one.packets if seen.get(p.track.id) is not p.track]
@@ -165,7 +147,7 @@ async def test_batches_say_what_is_in_them(stage: AudioStage, stream: Stream, tm
 
 
 async def test_sound_alone_is_converted_too(stage: AudioStage, stream: Stream, tmp_path: Path) -> None:
-    listener = await convert(stage, stream, g711_batches(2, tmp_path, has_video=False), MP4)
+    listener = await convert(stage, stream, g711_batches(2, tmp_path, has_video=False))
     assert beeps_s(listener.packets(Codec.AAC)) == pytest.approx([0, 1], abs=MAX_SKEW_S)
 
 
@@ -177,7 +159,7 @@ async def test_work_is_done_off_the_loop(
     stage.attach(stream, listener)
     for one in g711_batches(2, tmp_path):
         stream.publish(one)  # returns although the worker does not go on
-    await until(lambda: bool(gate.threads))
+    assert await asyncio.to_thread(gate.is_reached.wait, 20)
     assert listener.batches == []
     gate.open.set()
     await stage.drain()
@@ -191,8 +173,9 @@ async def test_recordings_that_want_the_same_share_the_work(
     same, other = Listener(), Listener(replace(MP4, audio=AudioPlan(sample_rate=8000, channels=1)))
     stage.attach(stream, same)
     stage.attach(stream, other)
-    first = await convert(stage, stream, g711_batches(1, tmp_path), MP4)
-    await until(lambda: same.end is not None and other.end is not None)
+    first = await convert(stage, stream, g711_batches(1, tmp_path))
+    await same.over()
+    await other.over()
     assert [id(p) for p in first.packets()] == [id(p) for p in same.packets()]
     assert other.packets(Codec.AAC)[0].track.sample_rate == 8000
     assert stage.counters.converted_packets == 2 * 50
@@ -220,7 +203,7 @@ async def test_a_recording_that_fails_does_not_disturb_the_others(
 
     broken = Broken()
     stage.attach(stream, broken)
-    listener = await convert(stage, stream, g711_batches(1, tmp_path), MP4)
+    listener = await convert(stage, stream, g711_batches(1, tmp_path))
     assert broken.end is EndReason.INTERNAL_ERROR
     assert len(pictures(listener.batches)) == 25
     assert stream.counters.subscriber_errors == 1
@@ -257,11 +240,9 @@ async def test_a_track_that_changes_its_codec_is_converted_from_there(
         for b in g711_batches(1, tmp_path)
     ]
     again = list(av_batches(1000, start_ms=2000, audio_track=replace(AUDIO)))
-    listener = await convert(stage, stream, [*copied, *later, *again], MP4)
+    listener = await convert(stage, stream, [*copied, *later, *again])
     sounds = [p for p in listener.packets() if p.track.is_audio]
-    changes = [
-        b.track for a, b in zip([None, *sounds], sounds, strict=False) if a is None or a.track is not b.track
-    ]
+    changes = [next(group).track for _, group in groupby(sounds, key=lambda packet: id(packet.track))]
     assert [track.sample_rate for track in changes] == [48_000, 44_100, 48_000]
     assert len(pictures(listener.batches)) == 75
     kept = [p for p in sounds if p.track is changes[0] or p.track is changes[2]]
@@ -279,7 +260,7 @@ async def test_pictures_that_need_another_container_spare_the_sound(
         replace(b, packets=[replace(p, track=vp8) if p.track is VIDEO else p for p in b.packets])
         for b in g711_batches(1, tmp_path)
     ]
-    listener = await convert(stage, stream, batches, MP4)
+    listener = await convert(stage, stream, batches)
     assert {p.track.codec for p in listener.packets()} == {Codec.VP8, Codec.PCMA}
 
 
@@ -306,7 +287,7 @@ async def test_a_machine_that_is_too_slow_loses_sound_and_says_so_but_no_picture
         stream.publish(one)
         await stage.drain()
     stream.end(EndReason.UNPUBLISHED, 0)
-    await until(lambda: listener.end is not None)
+    await listener.over()
     passed = pictures(listener.batches)
     assert all(a is b for a, b in zip(pictures(batches), passed, strict=True))
     (gap,) = listener.gaps
@@ -315,7 +296,7 @@ async def test_a_machine_that_is_too_slow_loses_sound_and_says_so_but_no_picture
     assert gap.dropped_packets == stage.counters.dropped_packets == (len(while_stuck) - 1) * 10
     assert gap.dropped_bytes == gap.dropped_packets * 160
     sound = listener.packets(Codec.AAC)
-    assert {b.pts - a.pts for a, b in zip(sound, sound[1:], strict=False)} == {1024}
+    assert {b.pts - a.pts for a, b in pairwise(sound)} == {1024}
     assert beeps_s(sound)[1:] == pytest.approx([7, 8, 9, 10, 11], abs=MAX_SKEW_S)
 
 
@@ -342,7 +323,7 @@ async def test_a_worker_that_fails_costs_sound_only(
         raise RuntimeError("no such thing")
 
     monkeypatch.setattr(AudioTranscoder, "feed", fail)
-    listener = await convert(stage, stream, g711_batches(1, tmp_path), MP4)
+    listener = await convert(stage, stream, g711_batches(1, tmp_path))
     assert len(pictures(listener.batches)) == 25
     assert stage.counters.failed_packets == 50
 
@@ -360,7 +341,8 @@ async def test_the_past_comes_first_and_is_converted_too(
     for one in batches[10:]:
         stream.publish(one)
     stream.end(EndReason.UNPUBLISHED, 0)
-    await until(lambda: begins_early.end is not None and shared.end is not None)
+    await begins_early.over()
+    await shared.over()
     assert beeps_s(shared.packets(Codec.AAC)) == pytest.approx([0, 1, 2], abs=MAX_SKEW_S)
     assert beeps_s(begins_early.packets(Codec.AAC)) == pytest.approx([1, 2], abs=MAX_SKEW_S)
     assert pictures(begins_early.batches)[0].pts == 1000

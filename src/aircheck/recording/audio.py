@@ -12,6 +12,8 @@ one that begins in the past has its own, when there is something to convert.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
@@ -22,6 +24,9 @@ from aircheck.media.packet import Batch
 from aircheck.recording.audio_policy import AudioPolicy
 from aircheck.recording.conversion import AudioConversion, ConversionCounters, Recipient
 from aircheck.recording.plan import RecordingPlan
+
+CATCH_UP_S = 1.0
+"""How long the end of a recording may wait for sound that is being converted."""
 
 
 class PlannedRecipient(Recipient, Protocol):
@@ -67,7 +72,7 @@ class AudioStage:
 
     def detach(self, recording: Recipient) -> None:
         """Let a recording go; one that is not there is no error, because an end and a stop may cross."""
-        conversion = next((c for c in self._conversions if recording in c.recipients), None)
+        conversion = self._conversion_of(recording)
         if conversion is None:
             return
         conversion.recipients = tuple(other for other in conversion.recipients if other is not recording)
@@ -75,11 +80,22 @@ class AudioStage:
             conversion.stream.unsubscribe(conversion)
             self.forget(conversion)
 
+    def _conversion_of(self, recording: Recipient) -> AudioConversion | None:
+        return next((c for c in self._conversions if recording in c.recipients), None)
+
     def forget(self, conversion: AudioConversion) -> None:
         self._conversions.discard(conversion)
         key = conversion.stream, conversion.policy
         if self._shared.get(key) is conversion:
             del self._shared[key]
+
+    async def catch_up(self, recording: Recipient) -> None:
+        """Return when sound that came in is with the recording, or earlier on a machine too slow for it."""
+        conversion = self._conversion_of(recording)
+        if conversion is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CATCH_UP_S):
+                    await conversion.idle.wait()
 
     async def drain(self) -> None:
         """Return when the sound of all streams that came in is with the recordings."""

@@ -242,6 +242,7 @@ class Recorder:
 
     async def stop_recording(self, recording: Recording, reason: EndReason) -> RecordingFacts:
         """End a recording and return when its files are final."""
+        await self.audio.catch_up(recording)
         recording.stop(reason)
         done = self._done.get(recording.facts.id)
         return await asyncio.shield(done) if done is not None else recording.facts

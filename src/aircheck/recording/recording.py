@@ -427,7 +427,7 @@ class Recording:
     # cuts
 
     def _begin_segment(self) -> Segment:
-        tracks = tuple(self._tracks.values())
+        tracks = tuple(self._tracks[track_id] for track_id in sorted(self._tracks))
         segment = self._open_segment(self, self._next_index, tracks, self._last_ms)
         self._next_index += 1
         self._boundary_ns = next_boundary_ns(
