@@ -26,6 +26,7 @@ class ClipSpec:
     frames_per_second: int = 30
     size: str = "320x180"
     sample_rate: int = 48_000
+    channels: int = 2
     has_flash_and_beep: bool = False
 
     @cached_property
@@ -50,7 +51,7 @@ class ClipSpec:
             outputs += ["-g", str(self.frames_per_second), "-bf", str(self.b_frames), "-sc_threshold", "0"]
         if self.audio:
             inputs += ["-f", "lavfi", "-i", self._sound]
-            outputs += ["-c:a", self.audio, "-b:a", "96k", "-ac", "2"]
+            outputs += ["-c:a", self.audio, "-b:a", "96k", "-ac", str(self.channels)]
         return [*inputs, *outputs, "-f", "flv", str(path)]
 
 
