@@ -205,7 +205,7 @@ class RecordSettings(Section):
     mp4_audio: Literal["copy", "aac"] = Field(
         default="copy",
         description="`copy` puts audio into MP4 as it comes wherever MP4 can hold it: AAC, Opus, MP3, FLAC, "
-        "AC-3. `aac` transcodes all but AAC, for players that know nothing else, at about 1% of a core per "
+        "AC-3. `aac` transcodes all but AAC, for players that know nothing else, at 1 to 2% of a core per "
         "stream. What a container cannot hold, as G.711 and Speex in MP4, is always transcoded.",
     )
     audio_sample_rate: int = Field(
