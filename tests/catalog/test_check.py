@@ -1,6 +1,6 @@
 """Check finds every way in which files and rows can disagree; repair rebuilds rows from files."""
 
-# ruff: noqa: ASYNC230, ASYNC240 (small local files; nobody else is on the loop)
+# ruff: noqa: ASYNC230 (small local files; nobody else is on the loop)
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A database in trouble: errors with remedies, counted, and a writer that goes on."""
 
-# ruff: noqa: ASYNC240 (one small local file)
+
 
 from __future__ import annotations
 

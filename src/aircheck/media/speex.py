@@ -1,7 +1,7 @@
 """Speex: how long a packet sounds. Its frames are counted by their submodes, whose sizes are fixed.
 
-The tables are those of the reference codec's manual (9 and 10): a narrowband frame and, in wideband, behind it
-the layer of the upper frequencies.
+The tables are those of the reference codec's manual (9 and 10): a narrowband frame and, in wideband,
+behind it the layer of the upper frequencies.
 """
 
 from __future__ import annotations
