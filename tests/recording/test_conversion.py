@@ -328,6 +328,24 @@ async def test_a_worker_that_fails_costs_sound_only(
     assert stage.counters.failed_packets == 50
 
 
+async def test_packets_that_nobody_can_decode_are_counted_and_told_once(
+    stage: AudioStage, stream: Stream, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """MPEG-TS cannot hold FLAC, and this is none."""
+    flac = Track(2, Codec.FLAC, 8000, b"\1", sample_rate=8000, channels=1)
+    listener = Listener(replace(MP4, container="ts"))
+    stage.attach(stream, listener)
+    for one in g711_batches(2, tmp_path):
+        packets = [replace(p, track=flac) if p.track.is_audio else p for p in one.packets]
+        stream.publish(replace(one, packets=packets))
+        await stage.drain()
+    stream.end(EndReason.UNPUBLISHED, 0)
+    await listener.over()
+    assert stage.counters.by_outcome() == {"converted": 0, "failed": 100, "dropped": 0}
+    assert listener.packets(Codec.AAC)[-1].pts > 1.9 * 44_100
+    assert caplog.text.count("sound cannot be transcoded") == 1
+
+
 async def test_the_past_comes_first_and_is_converted_too(
     stage: AudioStage, stream: Stream, tmp_path: Path
 ) -> None:

@@ -57,6 +57,13 @@ class ConversionCounters:
     dropped_packets: int = 0
     """The machine was too slow: there is silence instead."""
 
+    def by_outcome(self) -> dict[str, int]:
+        return {
+            "converted": self.converted_packets,
+            "failed": self.failed_packets,
+            "dropped": self.dropped_packets,
+        }
+
 
 class Workshop(Protocol):
     """What the conversions of a node share."""
@@ -97,6 +104,7 @@ class AudioConversion:
         """By the object's id: tracks seen so far, and whether they are transcoded."""
         self._end_reason: EndReason | None = None
         self._is_converting = False
+        self._has_failed = False
         self._look_at_tracks()
 
     # what the stream calls
@@ -192,19 +200,25 @@ class AudioConversion:
 
     def _result(self, job: Job, done: asyncio.Future[list[list[Packet]]]) -> list[list[Packet]]:
         """What the worker made; if it failed, sound that needed no work."""
-        counters = self._workshop.counters
-        counters.failed_packets += self._sound.failed_packets
-        self._sound.failed_packets = 0
-        if done.cancelled():
-            error: BaseException | None = asyncio.CancelledError()
-        else:
-            error = done.exception()
+        error = asyncio.CancelledError() if done.cancelled() else done.exception()
         if error is None:
-            counters.converted_packets += job.transcoded_packets
+            self._count(job.transcoded_packets, self._sound.take_failed())
             return done.result()
-        _log.error("sound cannot be transcoded stream=%s error=%r", self.stream.name, error)
-        counters.failed_packets += job.transcoded_packets
+        self._count(job.transcoded_packets, job.transcoded_packets, error)
         return [[p for run in runs if not run.is_transcoded for p in run.packets] for runs in job.sounds]
+
+    def _count(self, packets: int, failed: int, error: BaseException | None = None) -> None:
+        counters = self._workshop.counters
+        counters.converted_packets += packets - failed
+        counters.failed_packets += failed
+        if failed and (error is not None or not self._has_failed):
+            self._has_failed = True
+            _log.error(
+                "sound cannot be transcoded, there is silence stream=%s packets=%d error=%r",
+                self.stream.name,
+                failed,
+                error,
+            )
 
     # going on
 

@@ -35,7 +35,12 @@ class SoundWorker:
     def __init__(self, target: AudioTarget) -> None:
         self._target = target
         self._transcoders: dict[int, AudioTranscoder] = {}
-        self.failed_packets = 0
+        self._failed_packets = 0
+
+    def take_failed(self) -> int:
+        """Packets that nobody could decode, since this was last asked; not to be called during a job."""
+        failed, self._failed_packets = self._failed_packets, 0
+        return failed
 
     def convert(self, batches: Iterable[Iterable[Run]], *, is_last: bool) -> list[list[Packet]]:
         """The sound of each batch as it is wanted; at the end of the stream, one batch more of rest."""
@@ -53,7 +58,7 @@ class SoundWorker:
             transcoder = self._transcoders[run.track.id] = AudioTranscoder(run.track, self._target)
         failed_before = transcoder.counters.failed_packets
         converted = transcoder.feed(run.packets)
-        self.failed_packets += transcoder.counters.failed_packets - failed_before
+        self._failed_packets += transcoder.counters.failed_packets - failed_before
         return converted
 
     def _flush(self, track_id: int) -> list[Packet]:

@@ -39,6 +39,8 @@ class NodeStatus:
     loop_lag_s: float = 0.0
     max_loop_lag_s: float = 0.0
     hooks: HookStatus = field(default_factory=HookStatus)
+    transcoded: Mapping[str, int] = field(default_factory=dict)
+    """Packets of sound that a container could not hold, by what became of them."""
 
 
 class LiveNode(Protocol):

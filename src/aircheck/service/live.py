@@ -12,7 +12,9 @@ from typing import cast
 from aircheck.facts import GapReason, RecordingFacts, SegmentFacts, TrackFacts
 from aircheck.hub.registry import Registry
 from aircheck.hub.stream import Stream
+from aircheck.hub.subscriber import Subscriber
 from aircheck.ingest.rtmp_server import RtmpServer
+from aircheck.recording.conversion import AudioConversion
 from aircheck.recording.hooks import Hooks
 from aircheck.recording.recorder import Recorder
 from aircheck.recording.recording import Recording
@@ -44,6 +46,11 @@ class LiveHub:
         return [_stream_status(stream, recordings[stream]) for stream in self._registry]
 
 
+def _count(subscriber: Subscriber) -> int:
+    """A conversion stands for the recordings behind it."""
+    return len(subscriber.recipients) if isinstance(subscriber, AudioConversion) else 1
+
+
 def _stream_status(stream: Stream, recordings: Sequence[Recording]) -> StreamStatus:
     reasons = Counter(gap.reason.value for recording in recordings for gap in recording.gaps)
     # One that goes on from an earlier publication has counted that one's packets too.
@@ -55,7 +62,7 @@ def _stream_status(stream: Stream, recordings: Sequence[Recording]) -> StreamSta
         bitrate_bps=stream.bitrate_bps(),
         gaps=reasons.total(),
         dropped_packets=sum(recording.current_facts().dropped_packets for recording in recordings),
-        subscribers=len(stream.subscribers),
+        subscribers=sum(map(_count, stream.subscribers)),
         gap_reasons=reasons,
         notices=stream.notices(),
     )
@@ -147,6 +154,7 @@ class LiveState:
                 "finalize": self._recorder.failed_segments,
             },
             hooks=self._hooks.status(),
+            transcoded=self._recorder.audio.counters.by_outcome(),
             loop_lag_s=lag_s,
             max_loop_lag_s=max_lag_s,
         )

@@ -104,6 +104,11 @@ METRICS = {
         _gauge("aircheck_hooks_waiting", "Hooks whose turn has not come."),
         _gauge("aircheck_hooks_running", "Hooks that run now."),
         _counter("aircheck_hooks", "Hooks that are over; kept: could not be started yet.", ("outcome",)),
+        _counter(
+            "aircheck_transcoded_packets",
+            "Packets of audio that a container could not hold; failed and dropped ones are silence.",
+            ("outcome",),
+        ),
         _counter("aircheck_http_responses", "Answers over HTTP, by status.", ("code",)),
         _counter("aircheck_http_downloads", "Recorded files that were asked for."),
         _gauge("aircheck_http_downloads_active", "Files that are being sent now."),
@@ -213,11 +218,13 @@ class NodeCollector(Collector):
         yield "aircheck_volume_unsynced_seconds", [(key, v.since_sync_s) for key, v in volumes]
 
     def _hook_rows(self) -> Iterator[tuple[str, Iterable[Row]]]:
-        hooks = self._services.health.node().hooks
+        node = self._services.health.node()
+        hooks = node.hooks
         yield "aircheck_hooks_waiting", _one(hooks.waiting)
         yield "aircheck_hooks_running", _one(hooks.running)
         outcomes = ("done", "failed", "refused", "kept")
         yield "aircheck_hooks", [((outcome,), getattr(hooks, outcome)) for outcome in outcomes]
+        yield "aircheck_transcoded_packets", [((name,), count) for name, count in node.transcoded.items()]
 
     def _http_rows(self) -> Iterator[tuple[str, Iterable[Row]]]:
         downloads = self._services.downloads.counters
