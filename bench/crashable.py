@@ -33,6 +33,8 @@ class CrashableServer:
         self.record_dir = folder / "records"
         self.settings = settings
         self.rotation = rotation
+        self.prefix: tuple[str, ...] = ()
+        """A program that runs the server, such as `prlimit`, and gives it its own process id."""
         self.rtmp_port = self.http_port = 0
         self.starts = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -60,7 +62,7 @@ class CrashableServer:
             f"{self.settings}\n"
         )
         program = [str(_DYING_SERVER), *sentence] if sentence else ["-m", "aircheck"]
-        command = [sys.executable, *program, "serve", "--config", str(configuration)]
+        command = [*self.prefix, sys.executable, *program, "serve", "--config", str(configuration)]
         with self._log_path.open("wb") as output:
             self._process = subprocess.Popen(
                 command,

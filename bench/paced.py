@@ -108,8 +108,7 @@ class PacedPublisher(threading.Thread):
             self._send_clip(session)
             if self._has_farewell:
                 session.sock.sendall(session.farewell(self.stream))
-                while session.sock.recv(65536):
-                    pass
+                _wait_for_answer(session)
         finally:
             session.sock.close()
 
@@ -123,6 +122,15 @@ class PacedPublisher(threading.Thread):
             session.sock.sendall(frame.first)
             self._sent_s.append(time.monotonic())
             self.longest_send_s = max(self.longest_send_s, self._sent_s[-1] - before_s)
+
+
+def _wait_for_answer(session: Session) -> None:
+    """Until the server says that the stream is over."""
+    said = b""
+    while b"NetStream.Unpublish.Success" not in said:
+        said = said[-1024:] + (data := session.sock.recv(65536))
+        if not data:
+            return
 
 
 def publish_all(port: int, names: list[str]) -> list[PacedPublisher]:

@@ -86,19 +86,33 @@ class Session:
 
     def publish(self, app: str, name: str, chunk_size: int) -> None:
         """Everything up to `NetStream.Publish.Start`; raises PublishError on a refusal or an early end."""
-        self._shake_hands()
+        self.connect(app, chunk_size)
+        self._command("releaseStream", 2.0, None, name)
+        self._command("FCPublish", 3.0, None, name)
+        self._create_stream()
+        self._command("publish", 5.0, None, name, "live", stream_id=self.stream_id)
+        self._wait_for(b"NetStream.Publish.Start")
+
+    def play(self, app: str, name: str) -> None:
+        """Everything up to `NetStream.Play.Start`; media follows, which is the caller's to read."""
+        self.connect(app, DEFAULT_CHUNK_SIZE)
+        self._create_stream()
+        self._command("play", 5.0, None, name, stream_id=self.stream_id)
+        self._wait_for(b"NetStream.Play.Start")
+
+    def connect(self, app: str, chunk_size: int) -> None:
+        """Handshake and `connect`. Raises PublishError on a refusal or an early end."""
+        self.shake_hands()
         self._set_chunk_size(chunk_size)
         url = f"rtmp://{self._host_and_port}/{app}"
         self._command(
             "connect", 1.0, {"app": app, "type": "nonprivate", "flashVer": "FMLE/3.0", "tcUrl": url}
         )
         self._wait_for(b"_result")
-        self._command("releaseStream", 2.0, None, name)
-        self._command("FCPublish", 3.0, None, name)
+
+    def _create_stream(self) -> None:
         self._command("createStream", 4.0, None)
         self.stream_id = _created_stream_id(self._wait_for(b"_result\x00" + struct.pack(">d", 4.0)))
-        self._command("publish", 5.0, None, name, "live", stream_id=self.stream_id)
-        self._wait_for(b"NetStream.Publish.Start")
 
     def farewell(self, name: str) -> bytes:
         """The commands that end a publication in good order."""
@@ -111,7 +125,7 @@ class Session:
             for command in commands
         )
 
-    def _shake_hands(self) -> None:
+    def shake_hands(self) -> None:
         self.sock.sendall(b"\x03" + bytes(HANDSHAKE_BYTES))
         answer = self._read_exactly(1 + 2 * HANDSHAKE_BYTES)
         self.sock.sendall(answer[1 : 1 + HANDSHAKE_BYTES])

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from aircheck.catalog import Catalog
 from aircheck.clock import Clock, SystemClock
+from aircheck.descriptors import allowed_connections, raise_limit
 from aircheck.errors import ConfigError
 from aircheck.faces.api.app import create_app
 from aircheck.faces.http_server import HttpServer
@@ -158,7 +159,7 @@ class Node:
             new_viewer=_new_viewer,
             limits=Limits(max_message_bytes=settings.rtmp.max_message_bytes),
             timeouts=Timeouts(settings.rtmp.handshake_timeout_s, settings.rtmp.idle_timeout_s),
-            max_connections=settings.rtmp.max_connections,
+            max_connections=_connections(settings.rtmp.max_connections),
             back_buffer_bytes=BACK_BUFFER_BYTES,
             asks_for_login=settings.access.adobe_challenge,
         )
@@ -242,6 +243,7 @@ class Node:
 def serve(settings: Settings) -> int:
     """Run a node until SIGTERM or SIGINT; returns the exit code. Raises ConfigError, CatalogError."""
     writer = configure_logging(settings.log.level, settings.log.format)
+    raise_limit()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(_serve(settings))
@@ -278,6 +280,18 @@ def _calm_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(200_000, 20, 20)
+
+
+def _connections(wanted: int) -> int:
+    """As many as leave descriptors for files: a flood of peers must not end recordings."""
+    allowed = allowed_connections(wanted)
+    if allowed < wanted:
+        _log.warning(
+            "fewer connections than set: open files are limited wanted=%d allowed=%d remedy='ulimit -n'",
+            wanted,
+            allowed,
+        )
+    return allowed
 
 
 def _stop_on_signals() -> asyncio.Event:

@@ -279,3 +279,21 @@ async def test_stop_cuts_off_a_download_that_does_not_end(
     assert "Traceback" not in caplog.text
     with pytest.raises(ConnectionRefusedError):
         await get(server, b"/healthz")
+
+
+async def test_clients_that_never_ask_for_anything_are_let_go(services: Services) -> None:
+    server = HttpServer(create_app(services), first_request_s=0.5)
+    await server.start("127.0.0.1", 0)
+    async with connection(server) as (silent, _), connection(server) as (slow, writer):
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: ")
+        async with asyncio.timeout(PATIENCE_S):
+            for reader in (silent, slow):
+                with contextlib.suppress(ConnectionError):
+                    assert await reader.read() == b""
+    async with connection(server) as (reader, writer):
+        for _ in range(3):
+            await asyncio.sleep(0.8)
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: recorder\r\n\r\n")
+            assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+            await reader.readuntil(b"]}")
+    await server.stop()

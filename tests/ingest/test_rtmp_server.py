@@ -5,7 +5,7 @@ import contextlib
 import socket
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from aircheck.clock import SystemClock
 from aircheck.facts import EndReason
 from aircheck.hub.registry import Registry
 from aircheck.hub.stream import Stream
+from aircheck.ingest.flv_demux import FlvDemuxer
 from aircheck.ingest.pump import Pump
 from aircheck.ingest.rtmp_server import RtmpServer, Timeouts
 from aircheck.media.packet import Batch
@@ -24,6 +25,7 @@ from aircheck.playback.rtmp_play import RtmpViewer
 from aircheck.service.access import AccessService
 from aircheck.wire.rtmp import events as ev
 from aircheck.wire.rtmp.adobe_auth import Credentials
+from aircheck.wire.rtmp.messages import MediaMessage
 
 BATCHES = list(av_batches(2000))
 
@@ -370,3 +372,40 @@ async def test_rtmps_publishes_like_rtmp(tmp_path: Path) -> None:
         await until(lambda: rig.listener.reasons)
         assert rig.streams[0].facts.protocol == "rtmps"
     assert rig.listener.data() == sent(many)
+
+
+async def test_a_mistake_of_ours_costs_one_session_and_nobody_else(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    feed = FlvDemuxer.feed
+
+    def stumble(demuxer: FlvDemuxer, messages: Sequence[MediaMessage], arrival_ns: int) -> Batch:
+        if any(bytes(message[2]).startswith(b"\x17\x01\x00\x00\x00stumble") for message in messages):
+            raise ZeroDivisionError("a number that nobody expected")
+        return feed(demuxer, messages, arrival_ns)
+
+    monkeypatch.setattr(FlvDemuxer, "feed", stumble)
+    async with running() as rig, Peer(rig.listen()) as honest, Peer(honest.address) as odd:
+        number, odd_number = await honest.publish("honest"), await odd.publish("odd")
+        await honest.send(number, BATCHES[:5])
+        odd.connection.send_media_batch(odd_number, [(9, 0, b"\x17\x01\x00\x00\x00stumble")])
+        await odd.flush()
+        await odd.closed()
+        await honest.send(number, BATCHES[5:])
+        await honest.unpublish(number)
+        await until(lambda: len(rig.listener.reasons) == 2)
+        assert rig.server.refused["internal_error"] == 1
+        assert rig.listener.data() == sent(BATCHES)
+        assert rig.listener.reasons == [EndReason.INTERNAL_ERROR, EndReason.UNPUBLISHED]
+    assert "session broken off" in caplog.text
+
+
+async def test_who_has_stopped_publishing_may_take_as_long_as_a_newcomer() -> None:
+    async with running(timeouts=Timeouts(handshake_s=1.5, idle_s=30)) as rig, Peer(rig.listen()) as peer:
+        number = await peer.publish("cam")
+        await asyncio.sleep(2)
+        await peer.unpublish(number)
+        await asyncio.sleep(1.2)
+        assert not peer.is_closed
+        await peer.closed()
+        assert rig.server.refused == {"idle_timeout": 1}

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -18,6 +19,8 @@ GRACE_S = 3
 """How long `stop` lets running downloads go on before it cuts them off."""
 STUBBORN_S = 2
 """How much longer uvicorn waits for requests that do not notice that their client was cut off."""
+FIRST_REQUEST_S = 20
+"""How long a client may take to send its first request whole."""
 VANISHED_PEER_S = 60
 """After this long without a sign of life of the peer's kernel, a connection is given up."""
 
@@ -31,10 +34,12 @@ class ListenError(AircheckError):
 class _Server(uvicorn.Server):
     """uvicorn as a guest: the host handles signals, and nobody is woken ten times a second."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, first_request_s: float) -> None:
         super().__init__(config)
         self.is_ready = asyncio.Event()
         self._leave = asyncio.Event()
+        self._first_request_s = first_request_s
+        self._silent_since_s: dict[Any, float] = {}
 
     def ask_to_leave(self) -> None:
         self.should_exit = True
@@ -47,6 +52,16 @@ class _Server(uvicorn.Server):
         for connection in connections:
             connection.transport.abort()
 
+    def _drop_silent(self) -> None:
+        """Clients that never say what they want: uvicorn waits for their first request for ever."""
+        now_s = asyncio.get_running_loop().time()
+        # A protocol's `cycle` is its latest request; WebSockets have none.
+        silent = [peer for peer in self.server_state.connections if getattr(peer, "cycle", peer) is None]
+        self._silent_since_s = {peer: self._silent_since_s.get(peer, now_s) for peer in silent}
+        for peer, since_s in self._silent_since_s.items():
+            if now_s - since_s > self._first_request_s and peer.transport is not None:
+                peer.transport.abort()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
@@ -55,6 +70,7 @@ class _Server(uvicorn.Server):
         self.is_ready.set()
         # `on_tick(0)` renews the Date header, which has a resolution of one second.
         while not await self.on_tick(0):
+            self._drop_silent()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._leave.wait(), 1.0)
 
@@ -62,10 +78,18 @@ class _Server(uvicorn.Server):
 class HttpServer:
     """Serves one ASGI application on one address, from `start` to `stop`."""
 
-    def __init__(self, app: ASGIApp, *, max_connections: int | None = None, grace_s: int = GRACE_S) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        max_connections: int | None = None,
+        grace_s: int = GRACE_S,
+        first_request_s: float = FIRST_REQUEST_S,
+    ) -> None:
         self._app = app
         self._max_connections = max_connections
         self._grace_s = grace_s
+        self._first_request_s = first_request_s
         self._server: _Server | None = None
         self._tasks = TaskGroup("http")
         self._task: asyncio.Task[None] | None = None
@@ -80,7 +104,7 @@ class HttpServer:
         """Listen and serve; returns when connections are accepted. Raises `ListenError`."""
         listener = _listen(host, port)
         self.port = listener.getsockname()[1]
-        self._server = _Server(self._config())
+        self._server = _Server(self._config(), self._first_request_s)
         self._task = self._tasks.spawn(self._server.serve([listener]), f"{host}:{self.port}")
         ready = asyncio.ensure_future(self._server.is_ready.wait())
         await asyncio.wait({ready, self._task}, return_when=asyncio.FIRST_COMPLETED)

@@ -194,7 +194,7 @@ class RtmpServer:
         session.link = self._pump.add(sock, session)
 
     def _sweep(self) -> None:
+        self._sweeper = self._pump.loop.call_later(SWEEP_S, self._sweep)
         now_s = self.clock.monotonic_s()
         for session in list(self.sessions.values()):
             session.sweep(now_s)
-        self._sweeper = self._pump.loop.call_later(SWEEP_S, self._sweep)

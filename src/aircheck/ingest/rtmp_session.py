@@ -67,6 +67,8 @@ class RtmpSession:
         self.viewers: dict[int, Viewer] = {}
         self._server = server
         self._conn = ServerConnection(limits=server.limits, session=self.session_id)
+        self._idle_since_s = self.started_s
+        """When it was last seen to publish or play."""
         self._client = ""
         self._proven_user = ""
         self._pinged_s = 0.0
@@ -85,14 +87,31 @@ class RtmpSession:
     # what the pump calls
 
     def received(self, data: memoryview) -> None:
-        self.last_received_s = now_s = self._server.clock.monotonic_s()
+        self.last_received_s = self._server.clock.monotonic_s()
         try:
-            self._conn.receive(data, now_s)
+            self._receive(data)
+        except Exception:
+            self._break_off()
+
+    def _receive(self, data: memoryview) -> None:
+        try:
+            self._conn.receive(data, self.last_received_s)
         except RemoteProtocolError as error:
             self._handle_events()
             self._refuse_peer(error)
             return
         self._handle_events()
+
+    def _break_off(self) -> None:
+        """A mistake of ours costs the peer that brought it to light its session, and nobody else anything."""
+        self._server.count_refused("internal_error")
+        _log.exception("session broken off session=%s address=%s", self.session_id, self.remote_address)
+        try:
+            self.close(EndReason.INTERNAL_ERROR)
+        except Exception:
+            _log.exception("session does not end session=%s", self.session_id)
+        if self.link is not None:
+            self.link.abort()
 
     def lost(self, error: OSError | None) -> None:
         self._end(EndReason.DISCONNECTED)
@@ -119,10 +138,12 @@ class RtmpSession:
         """Once a second: let go who is too slow or has gone silent, ping who might have."""
         limits = self._server.timeouts
         if not self.is_busy:
-            if now_s - self.started_s > limits.handshake_s:
-                self._server.count_refused("handshake_timeout")
+            if now_s - self._idle_since_s > limits.handshake_s:
+                was_busy = self._idle_since_s > self.started_s
+                self._server.count_refused("idle_timeout" if was_busy else "handshake_timeout")
                 self.close(EndReason.TIMED_OUT)
             return
+        self._idle_since_s = now_s
         silent_s = now_s - self.last_received_s
         if self.publications and silent_s > limits.idle_s:
             _log.warning(
@@ -131,6 +152,7 @@ class RtmpSession:
                 self.remote_address,
                 silent_s,
             )
+            self._server.count_refused("idle_timeout")
             self.close(EndReason.TIMED_OUT)
         elif silent_s > limits.idle_s / 2 and now_s - self._pinged_s > limits.idle_s / 2:
             self._pinged_s = now_s
@@ -237,7 +259,10 @@ class RtmpSession:
             await work
         finally:
             self._is_deciding = False
-            self._handle_events()
+            try:
+                self._handle_events()
+            except Exception:
+                self._break_off()
             if self.link is not None and not self._is_deciding:
                 self.link.resume()
 
