@@ -128,7 +128,7 @@ def test_a_property_becomes_a_setting(text: str, expected: dict[str, dict[str, o
         (
             "record_formats=h264-mp4,vp8-webm",
             {"record": {"format": "mp4"}},
-            "vp8 is recorded to mp4, not to webm",
+            "vp8 is recorded to mkv, not to webm",
         ),
         ("encode_record_name=true, BASE64", {"record": {"name_encoding": "base64"}}, "URL-safe"),
         (

@@ -16,9 +16,11 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aircheck.containers.capability import Container, nearest
 from aircheck.errors import ConfigError
 from aircheck.faces.wcs.java_properties import PropertiesSyntaxError, Property, parse_properties
 from aircheck.media import aac
+from aircheck.media.track import Codec
 from aircheck.recording.naming import NameTemplate
 from aircheck.recording.rotation import parse_rotation
 
@@ -210,8 +212,17 @@ def _translate_containers(source: _Source, target: _Target, formats: Collection[
     if "h264" in wanted:
         target.set("record", "format", taken)
     for codec, (container, name) in wanted.items():
-        if container and container != taken:
-            source.warn(name, f"{codec} is recorded to {taken}, not to {container}")
+        actual = _nearest(taken, codec)
+        if container and container != actual:
+            source.warn(name, f"{codec} is recorded to {actual}, not to {container}")
+
+
+def _nearest(container: str, codec: str) -> str:
+    """The container that the recorder takes for pictures of that codec."""
+    try:
+        return nearest(Container(container), [Codec(codec)]).value
+    except ValueError:
+        return container
 
 
 def _translate_audio(source: _Source, target: _Target) -> None:
