@@ -1,8 +1,8 @@
 """Peers that misbehave while honest ones are recorded: `python bench/bench_abuse.py`.
 
 Twenty publishers send a small clip in real time. Meanwhile one abuse after the other is committed from this
-same machine; after each, the server's metrics are read. At the end every packet of every honest publisher must
-be in its files, and the descriptors must be back where they were. Exit code 1 when not.
+same machine; at its height the server's metrics are read. Every packet of every honest publisher must be in
+its file, and at the end the descriptors must be back where they were. Exit code 1 when not.
 """
 
 from __future__ import annotations

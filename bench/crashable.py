@@ -117,10 +117,10 @@ class CrashableServer:
             time.sleep(0.002)
         return time.monotonic()
 
-    def stop(self) -> tuple[int, float]:
-        """SIGTERM; returns the exit code and how many seconds it took."""
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, float]:
+        """Ask it to end; returns the exit code and how many seconds it took."""
         started_s = time.monotonic()
-        self._running.send_signal(signal.SIGTERM)
+        self._running.send_signal(number)
         try:
             code = self._running.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:

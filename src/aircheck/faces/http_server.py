@@ -12,7 +12,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from aircheck.errors import AircheckError
+from aircheck.errors import ConfigError
 from aircheck.tasks import TaskGroup
 
 GRACE_S = 3
@@ -27,7 +27,7 @@ VANISHED_PEER_S = 60
 _log = logging.getLogger(__name__)
 
 
-class ListenError(AircheckError):
+class ListenError(ConfigError):
     """An address cannot be listened on."""
 
 
