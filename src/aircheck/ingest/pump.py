@@ -37,8 +37,8 @@ buffer must never fill, because that would slow the publisher."""
 SLOTS = 8
 """Turns of the wheel in one interval: a power of two, so that halved periods meet the others again."""
 
-COMPANY = 24
-"""Sockets of one phase before another is begun; reading that many takes some 5 ms."""
+COMPANY = 50
+"""Sockets of one phase before another is begun; reading that many takes some 6 ms."""
 
 _IOV_MAX = 512
 _WOULD_BLOCK = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
