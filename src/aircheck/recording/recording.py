@@ -241,15 +241,17 @@ class Recording:
 
     def tick(self, now_ns: int) -> None:
         """A few times a second: what waits for more media in a quiet stream goes to disk."""
-        for segment in (self._old, self._current):
-            if segment is not None:
-                segment.flush(now_ns)
-        if self._current is not None and self.volume.free_bytes < self.plan.min_free_bytes:
+        current, old = self._current, self._old
+        if old is not None:
+            old.flush(now_ns)
+            if now_ns - old.last_packet_ns > CUT_TIMEOUT_NS:
+                self._end_cut()
+        if current is None:
+            return
+        current.flush(now_ns)
+        if self.volume.free_bytes < self.plan.min_free_bytes:
             self._leave_disk()
-        if self._old is not None and now_ns - self._old.last_packet_ns > CUT_TIMEOUT_NS:
-            self._end_cut()
-        is_steady = self._current is not None and self._current.duration_ms > STEADY_MS
-        if is_steady and not self.gap_log.is_open:
+        elif self._retry_s != RETRY_MIN_S and current.duration_ms > STEADY_MS and not self.gap_log.is_open:
             self._retry_s = RETRY_MIN_S
 
     def current_facts(self) -> RecordingFacts:
