@@ -74,7 +74,7 @@ def test_a_whole_file_is_taken_over() -> None:
         ("record_h264_to_ts=true", {"record": {"format": "ts"}}),
         ("record_h264_to_ts=false", {}),
         ("record_formats=h264-mkv", {"record": {"format": "mkv"}}),
-        ("record_formats=vp8-mp4", {}),
+        ("record_formats=vp8-mkv", {}),
         ("stream_record_policy=streamName", {"record": {"name": "{streamName}"}}),
         ("stream_record_policy=template", {}),
         (
