@@ -13,8 +13,8 @@ import av
 from aircheck.media.packet import Packet
 from aircheck.media.track import Codec, Track
 
-_VIDEO_SOURCE = ("-f", "lavfi", "-i", "testsrc2=s=160x96:r=25:d=3")
-_AUDIO_SOURCE = ("-f", "lavfi", "-i", "sine=440:r=48000:d=3")
+_VIDEO_SOURCE = ("-f", "lavfi", "-i", "testsrc2=s=160x96:r=25")
+_AUDIO_SOURCE = ("-f", "lavfi", "-i", "sine=440:r=48000")
 
 _VIDEO = {
     "h264": ("libx264", "-preset", "ultrafast", "-bf", "2", "-g", "25", "-x264-params", "b-adapt=0"),
@@ -65,8 +65,8 @@ class Demuxed:
     data: bytes
 
 
-def make_clip(folder: Path, *codecs: str) -> Clip:
-    """A clip of 3 s with one track per name, e.g. "h264", "aac"."""
+def make_clip(folder: Path, *codecs: str, seconds: int = 3) -> Clip:
+    """A clip with one track per name, e.g. "h264", "aac", and a key frame a second."""
     path = folder / f"{'_'.join(codecs)}.mp4"
     inputs, maps = [], []
     for position, name in enumerate(codecs):
@@ -75,7 +75,7 @@ def make_clip(folder: Path, *codecs: str) -> Clip:
         encoder, *options = table[name]
         same = sum(other in table for other in codecs[:position])
         maps += ["-map", f"{position}:{kind}", f"-c:{kind}:{same}", encoder, *options]
-    _run("ffmpeg", "-v", "error", "-y", *inputs, *maps, "-t", "3", str(path))
+    _run("ffmpeg", "-v", "error", "-y", *inputs, *maps, "-t", str(seconds), str(path))
     return read_clip(path)
 
 
