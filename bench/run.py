@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,11 @@ PROFILED_FUNCTIONS = 30
 SAMPLE_FILES = 3
 FILES_TIMEOUT_S = 30.0
 BASELINE = "nginx-rtmp"
-SERVERS: dict[str, Callable[[Path], AbstractContextManager[Server]]] = {
-    BASELINE: nginx_rtmp,
-    "aircheck": aircheck,
-}
+SERVERS = (BASELINE, "aircheck")
+FORMATS = ("mp4", "mkv", "ts", "flv")
+"""Containers that can hold the clip: WebM cannot."""
+
+StartServer = Callable[[Path], AbstractContextManager[Server]]
 _BEGIN, _END = "<!-- results: begin (written by run.py) -->", "<!-- results: end -->"
 
 
@@ -190,10 +192,10 @@ def _count_packets(path: Path) -> dict[str, int]:
 def run_all(options: argparse.Namespace) -> list[Measurement]:
     load_clip()
     measurements = []
-    for round_number, cell, name in _schedule(options):
+    for round_number, cell, start_server in _schedule(options):
         folder = Path(tempfile.mkdtemp(prefix="aircheck-bench-", dir=options.disk))
         try:
-            with SERVERS[name](folder) as server:
+            with start_server(folder) as server:
                 measurement = measure(server, cell, round_number, options.window)
         finally:
             if not options.keep:
@@ -215,17 +217,25 @@ def profile(options: argparse.Namespace) -> None:
     pstats.Stats(str(path)).sort_stats("tottime").print_stats(PROFILED_FUNCTIONS)
 
 
-def _schedule(options: argparse.Namespace) -> Iterator[tuple[int, Cell, str]]:
-    """Servers take turns within a round, so that a slow minute of the machine meets both."""
+def _schedule(options: argparse.Namespace) -> Iterator[tuple[int, Cell, StartServer]]:
+    """Servers take turns within a round, so that a slow minute of the machine meets all of them."""
     for round_number in range(1, options.rounds + 1):
         for cell in options.cells:
-            for name in options.servers:
-                yield round_number, cell, name
+            for start_server in _contestants(options):
+                yield round_number, cell, start_server
+
+
+def _contestants(options: argparse.Namespace) -> Iterator[StartServer]:
+    """nginx-rtmp, and Aircheck once for each container."""
+    if BASELINE in options.servers:
+        yield nginx_rtmp
+    if "aircheck" in options.servers:
+        yield from (partial(aircheck, container=container) for container in options.formats)
 
 
 def _progress(m: Measurement) -> str:
     return (
-        f"round {m.round} {m.server:>10} {m.streams:>4} streams, chunk {m.chunk_size:>5}: "
+        f"round {m.round} {m.server:>12} {m.streams:>4} streams, chunk {m.chunk_size:>5}: "
         f"{m.cpu_ms_per_stream_s:.2f} ms/stream-s, {m.memory_kb_per_stream:.0f} KB/stream, "
         f"{m.stalls} stalls, {m.missing_packets} missing (generator at most {m.generator_late_ms} ms late)"
     )
@@ -286,6 +296,9 @@ def parse_options() -> argparse.Namespace:
     cells = [Cell.parse(text) for text in ("20:4096", "50:4096", "100:4096", "100:128", "100:60000")]
     parser.add_argument("--cells", nargs="+", type=Cell.parse, default=cells, metavar="STREAMS:CHUNK")
     parser.add_argument("--servers", nargs="+", choices=SERVERS, default=list(SERVERS))
+    parser.add_argument(
+        "--formats", nargs="+", choices=FORMATS, default=["mp4"], help="containers that Aircheck records to"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--window", type=float, default=10.0, help="seconds that are measured")
     parser.add_argument("--output", type=Path, default=Path(tempfile.gettempdir()) / "aircheck-bench")

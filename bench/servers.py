@@ -44,9 +44,10 @@ def nginx_rtmp(folder: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def aircheck(folder: Path, *, profile: Path | None = None) -> Iterator[Server]:
+def aircheck(folder: Path, *, container: str = "mp4", profile: Path | None = None) -> Iterator[Server]:
     """Aircheck with its own defaults, except for ports, the record folder and names that tell the stream.
 
+    Its name tells the container if that is not MP4.
     With `profile` its main thread runs under cProfile, which writes there at the end.
     """
     rtmp_port, http_port = free_port(), free_port()
@@ -57,7 +58,8 @@ def aircheck(folder: Path, *, profile: Path | None = None) -> Iterator[Server]:
     profiler = ["-m", "cProfile", "-o", str(profile)] if profile else []
     command = [sys.executable, *profiler, "-m", "aircheck", "serve", "--config", str(configuration)]
     with _running(command, folder / "aircheck.log", rtmp_port) as pid:
-        yield Server("aircheck", pid, rtmp_port, record_dir, ".mp4")
+        name = "aircheck" if container == "mp4" else f"aircheck {container}"
+        yield Server(name, pid, rtmp_port, record_dir, f".{container}")
 
 
 def find_nginx() -> str | None:
@@ -139,4 +141,5 @@ listen = "127.0.0.1:{http_port}"
 [record]
 dir = "{record_dir}"
 name = "{{streamName}}"
+format = "{container}"
 """
