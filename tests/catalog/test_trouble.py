@@ -1,7 +1,5 @@
 """A database in trouble: errors with remedies, counted, and a writer that goes on."""
 
-
-
 from __future__ import annotations
 
 import asyncio
