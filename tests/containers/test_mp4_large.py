@@ -13,6 +13,7 @@ from helpers.mp4_media import demux, start_times
 from helpers.mp4_streams import AUDIO, VIDEO, open_writer
 from helpers.tools import requires
 
+from aircheck.containers.mp4 import writer as writer_module
 from aircheck.containers.mp4.disk import Disk
 from aircheck.containers.recover import inspect_file, recover_file
 from aircheck.media.packet import Packet, Payload
@@ -105,3 +106,30 @@ def test_recovery_beyond_4_gib_reads_headers_only(tmp_path: Path, monkeypatch: p
     assert recovery.facts.tracks[0].packets == 80
     assert recovery.facts.size_bytes > 5 * _GIB
     assert read < 1_000_000
+
+
+def test_old_parts_of_a_growing_file_leave_the_page_cache_as_it_grows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stop that had to drop them all would take 0.1 s per GB."""
+    monkeypatch.setattr(writer_module, "_KEEP_CACHED_BYTES", 1 << 20)
+    monkeypatch.setattr(writer_module, "_DROP_BYTES", 1 << 18)
+    dropped: list[tuple[int, int]] = []
+    drop_cache = Disk.drop_cache
+
+    def watched(disk: Disk, offset: int = 0, size: int = 0) -> None:
+        dropped.append((offset, size))
+        drop_cache(disk, offset, size)
+
+    monkeypatch.setattr(Disk, "drop_cache", watched)
+    writer = open_writer(tmp_path / "a.mp4")
+    picture = memoryview(bytes(50_000))
+    for number in range(100):
+        ms = number * 200
+        writer.write([Packet(VIDEO, ms, ms, True, picture)])
+        end = sum(size for _, size in dropped)
+        assert end <= writer.size_bytes - (1 << 20) + 60_000
+    writer.close()
+    assert len(dropped) >= 10
+    assert all(size >= 1 << 18 for _, size in dropped)
+    assert [offset for offset, _ in dropped[1:]] == [offset + size for offset, size in dropped[:-1]]

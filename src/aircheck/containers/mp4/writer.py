@@ -31,6 +31,11 @@ from aircheck.media.packet import Packet, Payload
 from aircheck.media.track import Track
 
 _MAX_PENDING_PACKETS = 2000
+_KEEP_CACHED_BYTES = 128 << 20
+_DROP_BYTES = 32 << 20
+"""What lies further back than the first leaves the page cache in such pieces. A stop would have to drop it
+all at once, and other programs have more use for the memory."""
+
 _ORIGIN_MARGIN_MS = 500
 """A track that turns up late may begin this much before the first fragment."""
 
@@ -101,6 +106,7 @@ class Mp4Writer:
         self._zero = (0, 0)
         """How many tracks have begun, and the file's time 0 (ms) that follows from their beginnings."""
         self._allocated_to = 0
+        self._dropped_to = 0
         self._epoch = 0
         self._moved = 0
         self.error: OSError | None = None
@@ -192,6 +198,7 @@ class Mp4Writer:
         buffers[0] = head = serialize_head(self._sequence + 1, self._facts.origin_ms, runs)
         size = len(head) + sum(run.size_bytes for _, run in runs)
         self._put(buffers, size, runs)
+        self._drop_old_pages()
         offsets = chunk_offsets(self._end, head, runs)
         with self._lock:
             for queue, (_, run), offset in zip(queues, runs, offsets, strict=True):
@@ -219,6 +226,13 @@ class Mp4Writer:
             with suppress(OSError):
                 self._disk.allocate(self._end, size + self._preallocate_bytes, keep_size=True)
             self._allocated_to = self._end + size + self._preallocate_bytes
+
+    def _drop_old_pages(self) -> None:
+        old = self._end - _KEEP_CACHED_BYTES
+        if old - self._dropped_to >= _DROP_BYTES:
+            with suppress(OSError):
+                self._disk.drop_cache(self._dropped_to, old - self._dropped_to)
+            self._dropped_to = old
 
     # --- the init segment ---
 
