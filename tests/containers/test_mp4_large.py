@@ -128,7 +128,7 @@ def test_old_parts_of_a_growing_file_leave_the_page_cache_as_it_grows(
         ms = number * 200
         writer.write([Packet(VIDEO, ms, ms, True, picture)])
         end = sum(size for _, size in dropped)
-        assert end <= writer.size_bytes - (1 << 20) + 60_000
+        assert end == 0 or end <= writer.size_bytes - (1 << 20)
     writer.close()
     assert len(dropped) >= 10
     assert all(size >= 1 << 18 for _, size in dropped)
