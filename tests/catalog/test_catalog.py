@@ -228,6 +228,13 @@ async def test_the_newest_segment_of_a_file_name_is_found(catalog: Catalog) -> N
     assert await catalog.segment_by_file_name("a.mp4") is None
 
 
+async def test_a_growing_segment_never_hides_a_complete_one_of_its_name(catalog: Catalog) -> None:
+    final = a_segment("g1", file_name="a.mp4", start_ns=START_NS, state=SegmentState.COMPLETE)
+    growing = a_segment("g2", file_name="a.mp4", start_ns=START_NS + 1)
+    await catalog.put_many(a_recording(), final, growing)
+    assert await catalog.segment_by_file_name("a.mp4") == final
+
+
 async def test_totals_count_rows_and_bytes(catalog: Catalog) -> None:
     assert await catalog.totals() == Totals()
     await catalog.put_many(

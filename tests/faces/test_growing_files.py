@@ -19,6 +19,7 @@ from helpers.tools import requires
 
 from aircheck.faces.api.app import create_app
 from aircheck.faces.http_server import HttpServer
+from aircheck.service.downloads import stable_name
 
 pytestmark = requires("ffmpeg")
 
@@ -180,3 +181,20 @@ async def test_file_that_becomes_final_between_look_up_and_open_is_found(
     world.writers[recording.segment.id] = writer
     await recording.end()
     assert decoded_frames((await request).content) == FRAMES_PER_CLIP
+
+
+async def test_the_address_by_id_holds_from_the_first_second_on_and_for_ever(
+    world: World, client: httpx.AsyncClient, clip: Clip
+) -> None:
+    recording = GrowingRecording(world, clip)
+    await recording.begin()
+    recording.grow(2)
+    url = f"/client/records/{stable_name(recording.segment)}"
+    growing = await client.get(url)
+    assert growing.status_code == 200
+    await recording.end()
+    world.clock.ahead_s = 5
+    final = await client.get(url)
+    assert final.status_code == 200
+    assert decoded_frames(final.content) >= decoded_frames(growing.content) > 0
+    assert (await client.get("/client/records/.id/unknown.mp4")).status_code == 404

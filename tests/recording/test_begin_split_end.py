@@ -293,3 +293,27 @@ async def test_pre_roll_takes_what_there_is(tmp_path: Path) -> None:
         await feed(stream, batches)
         _, segments = await rig.finish(recording)
     assert payloads(segments[0].path) == sent(batches)
+
+
+async def test_a_recording_that_joins_midway_begins_with_a_picture(tmp_path: Path) -> None:
+    batches = list(av_batches(5000, gop_ms=2000))
+    async with Rig(tmp_path) as rig:
+        stream = new_stream("cam")
+        await feed(stream, batches[:3])
+        recording = rig.recorder.record(stream, make_plan(tmp_path), requested_by="test")
+        await feed(stream, batches[3:])
+        _, segments = await rig.finish(recording)
+    kept, whole = payloads(segments[0].path), sent(batches)
+    assert kept["video"] == whole["video"][50:]
+    assert 2900 <= segments[0].duration_ms <= 3050
+    assert segments[0].start_pts_ms == 2000
+
+
+async def test_the_names_of_rotated_files_are_numbered_while_they_grow(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path, "{streamName}-{endTime}", rotation=RotationRule(duration_ms=60_000))
+    async with Rig(tmp_path) as rig:
+        stream = new_stream("cam")
+        recording = rig.recorder.record(stream, plan, requested_by="test")
+        await feed(stream, av_batches(600))
+        assert recording.segments[0].facts.file_name == "cam-{endTime}_1.mp4"
+        await rig.finish(recording)

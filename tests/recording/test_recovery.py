@@ -270,3 +270,11 @@ async def test_one_hopeless_file_does_not_keep_the_others_from_being_recovered(
     report = await recover(root, journal)
     assert report.failed == 1
     assert report.recovered == 2
+
+
+async def test_a_recovered_file_is_numbered_if_it_was_to_be_whatever_the_settings_say_now(
+    tmp_path: Path,
+) -> None:
+    root, journal = await crash(tmp_path)
+    await recover(root, journal, rotation=RotationRule(duration_ms=1000))
+    assert [path.name for path in root.glob("*.mp4")] == ["cam.mp4"]

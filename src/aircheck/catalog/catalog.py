@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Select, func, select
+from sqlalchemy import Column, Select, case, func, select
 
 from aircheck.catalog.database import Database
 from aircheck.catalog.page import Keyset, Page, clamp_limit, parse_cursor, serialize_cursor
@@ -118,9 +118,13 @@ class Catalog:
         return await self._one(SegmentFacts, select(segments).where(segments.c.id == segment_id))
 
     async def segment_by_file_name(self, file_name: str) -> SegmentFacts | None:
-        """The newest segment of that name for downloads: names may be used again after files were deleted."""
+        """The segment of that name for downloads: a complete one first, then the newest.
+
+        Names may be used again after files were deleted, and a growing file only has its name in prospect.
+        """
         named = select(segments).where(segments.c.file_name == file_name)
-        return await self._one(SegmentFacts, named.order_by(segments.c.start_ns.desc()).limit(1))
+        is_prospect = case((segments.c.state == SegmentState.COMPLETE.value, 0), else_=1)
+        return await self._one(SegmentFacts, named.order_by(is_prospect, segments.c.start_ns.desc()).limit(1))
 
     # Reading lists, newest first, a page at a time.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +18,8 @@ from aircheck.catalog.postgresql import PostgresqlBackend
 from aircheck.catalog.sqlite import SqliteBackend
 from aircheck.catalog.trouble import DatabaseError, Trouble
 from aircheck.errors import CatalogError
+
+RETRY_S = 0.02
 
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+psycopg"}
 
@@ -84,6 +88,18 @@ class Database:
         return DatabaseError(f"cannot {doing} the catalogue {self.name}: {cause}", trouble)
 
     async def _migrate(self) -> None:
+        """Bring the schema up to date. Switching to WAL does not wait for others who open it, so we do."""
+        deadline_s = time.monotonic() + self._busy_timeout_s
+        while True:
+            try:
+                await self._migrate_once()
+                return
+            except DatabaseError as error:
+                if error.trouble is not Trouble.LOCKED or time.monotonic() > deadline_s:
+                    raise
+            await asyncio.sleep(RETRY_S)
+
+    async def _migrate_once(self) -> None:
         engine = self.backend.engine(self._url, Purpose.MIGRATE, self._busy_timeout_s)
         try:
             async with engine.begin() as connection:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from aircheck.catalog import Catalog
 from aircheck.containers.survey import Survey, TrackSurvey, survey_file
 from aircheck.errors import ConfigError, ContainerError
-from aircheck.facts import GapFacts, RecordingFacts, SegmentFacts, SegmentState
+from aircheck.facts import GapFacts, RecordingFacts, RecordingState, SegmentFacts, SegmentState
 from aircheck.plain import to_plain
 from aircheck.segment_note import NoteError, decode_note
 
@@ -119,6 +119,10 @@ def inspect_path(path: Path, progress: Progress | None = None) -> Inspection:
         recording, segment = decode_note(survey.own.note)
     except NoteError:
         return Inspection(None, (Part(path, None, survey),))
+    if survey.own.is_final:
+        # The note was written before the file was final and named: what lies there is what counts.
+        segment = replace(segment, state=SegmentState.COMPLETE, file_name=path.name)
+        recording = replace(recording, state=RecordingState.COMPLETE)
     return Inspection(recording, (Part(path, segment, survey),))
 
 

@@ -64,10 +64,15 @@ def show_import(imported: ImportedSettings) -> None:
         typer.echo(f"not read, as they have nothing to do with recordings: {names}", err=True)
 
 
+STREAM_WIDTH = 32
+"""Publishers choose their names; one long one leaves room for the rest of the table."""
+
+
 def show_recordings(found: Sequence[tuple[RecordingFacts, tuple[SegmentFacts, ...]]]) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("started", "stream", "state"):
-        table.add_column(column, no_wrap=True)
+    table.add_column("started", no_wrap=True)
+    table.add_column("stream", no_wrap=True, overflow="ellipsis", max_width=STREAM_WIDTH)
+    table.add_column("state", no_wrap=True)
     for column in ("length", "size", "gaps"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("file", overflow="fold")

@@ -12,12 +12,37 @@ _SHORT_CODECS = {"pcma": "g711", "pcmu": "g711", "speex": "spx"}
 
 def preview_name(recording: RecordingFacts, segment: SegmentFacts, plan: RecordingPlan) -> str:
     """The name while the file grows: what is not known yet stays a literal `{endTime}`."""
-    return plan.template.preview(_elements(recording, segment, is_final=False), extension=segment.container)
+    return _preview(recording, segment, plan, is_numbered=_is_numbered(plan))
 
 
 def final_name(recording: RecordingFacts, segment: SegmentFacts, plan: RecordingPlan) -> str:
     """The name of a finished file, relative to the record folder."""
-    is_numbered = plan.has_rotation_index and plan.rotation.is_rotating
+    return _final(recording, segment, plan, is_numbered=_is_numbered(plan))
+
+
+def recovered_name(recording: RecordingFacts, segment: SegmentFacts, plan: RecordingPlan) -> str:
+    """The same after a crash: numbered if the preview was, whatever the settings say by now."""
+    was_numbered = segment.file_name == _preview(recording, segment, plan, is_numbered=True)
+    return _final(recording, segment, plan, is_numbered=was_numbered)
+
+
+def _is_numbered(plan: RecordingPlan) -> bool:
+    return plan.has_rotation_index and plan.rotation.is_rotating
+
+
+def _preview(
+    recording: RecordingFacts, segment: SegmentFacts, plan: RecordingPlan, *, is_numbered: bool
+) -> str:
+    return plan.template.preview(
+        _elements(recording, segment, is_final=False),
+        extension=segment.container,
+        part=segment.index if is_numbered else None,
+    )
+
+
+def _final(
+    recording: RecordingFacts, segment: SegmentFacts, plan: RecordingPlan, *, is_numbered: bool
+) -> str:
     return plan.template.resolve(
         _elements(recording, segment, is_final=True),
         extension=segment.container,

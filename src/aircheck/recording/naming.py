@@ -185,12 +185,13 @@ class NameTemplate:
             [*(self._fit(name, "") for name in folders), self._fit(stem, f"{number}.{extension}")]
         )
 
-    def preview(self, elements: NameElements, *, extension: str) -> str:
+    def preview(self, elements: NameElements, *, extension: str, part: int | None = None) -> str:
         """The name as far as it is known: what is to come stands there as `{endTime}`, not encoded."""
         if all(piece.value(elements) is not None for pieces in self._components for piece in pieces):
-            return self.resolve(elements, extension=extension)
+            return self.resolve(elements, extension=extension, part=part)
         names = (self._join(pieces, elements, shows_unknown=True) for pieces in self._components)
-        return f"{'/'.join(names)}.{extension}"
+        number = "" if part is None else f"_{part}"
+        return f"{'/'.join(names)}{number}.{extension}"
 
     def _join(self, pieces: tuple[_Part, ...], elements: NameElements, *, shows_unknown: bool = False) -> str:
         values = ((piece.value(elements), piece.text if shows_unknown else "") for piece in pieces)

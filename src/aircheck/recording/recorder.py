@@ -233,11 +233,13 @@ class Recorder:
     async def pause(self, recording: Recording) -> None:
         """Let the stream pass by unrecorded; returns when row and event say so."""
         recording.pause()
+        _log.info("recording paused stream=%s recording=%s", recording.stream.name, recording.facts.id)
         await self._note(EventKind.RECORDING_PAUSED, recording)
 
     async def resume(self, recording: Recording) -> None:
         """Go on after a pause, at the next key frame; returns when row and event say so."""
         recording.resume()
+        _log.info("recording resumed stream=%s recording=%s", recording.stream.name, recording.facts.id)
         await self._note(EventKind.RECORDING_RESUMED, recording)
 
     async def stop_recording(self, recording: Recording, reason: EndReason) -> RecordingFacts:
@@ -348,6 +350,14 @@ class Recorder:
             await self._fail(recording, segment, facts, error)
             return
         self.completed_segments += 1
+        _log.info(
+            "file complete stream=%s recording=%s file=%s duration_s=%.1f size_mb=%.1f",
+            recording.stream.name,
+            recording.facts.id,
+            facts.file_name,
+            facts.duration_ms / 1000,
+            facts.size_bytes / 1e6,
+        )
         recording.segments.remove(segment)
         recording.completed.append(facts)
         await self._journal.put_segment(facts)

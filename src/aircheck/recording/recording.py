@@ -105,6 +105,8 @@ class Recording:
         self._on_gap = on_gap
         self._on_ended = on_ended
         self._held: list[Batch] | None = []
+        self._joins_midway = stream.counters.packets > 0
+        """A stream that runs already: sound from before the first picture would play to a black screen."""
         self._held_bytes = 0
         self._settle_timer: asyncio.TimerHandle | None = None
         self._current: Segment | None = None
@@ -305,6 +307,14 @@ class Recording:
 
     def _hold(self, batch: Batch) -> None:
         assert self._held is not None
+        if self._joins_midway:
+            start = find_start(batch, has_video=self.stream.primary_video is not None)
+            if start is None:
+                self.skipped_packets += len(batch.packets)
+                return
+            self.skipped_packets += start
+            batch = replace(batch, packets=batch.packets[start:])
+            self._joins_midway = False
         self._held.append(batch)
         self._held_bytes += batch.size_bytes
         for packet in batch.packets:

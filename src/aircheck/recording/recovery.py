@@ -28,7 +28,7 @@ from aircheck.facts import (
 )
 from aircheck.recording import finalize
 from aircheck.recording.journal import FinishedFiles, Journal
-from aircheck.recording.names import final_name
+from aircheck.recording.names import recovered_name
 from aircheck.recording.naming import NameTemplate
 from aircheck.recording.plan import RecordingPlan
 from aircheck.segment_note import NoteError, decode_note
@@ -88,7 +88,7 @@ async def recover(
         if facts.state is SegmentState.COMPLETE:
             recovered.add(recording.id)
             _log.info(
-                "recovered file=%s stream=%s recording=%s number=%d/%d",
+                "recovered file=%s stream=%s recording=%s number=%d of=%d",
                 facts.file_name,
                 recording.stream_name,
                 recording.id,
@@ -148,7 +148,7 @@ def _make_whole(
     report: RecoveryReport,
 ) -> SegmentFacts:
     if not growing.exists():
-        name = final_name(recording, segment, _plan_of(recording, plan))
+        name = recovered_name(recording, segment, _plan_of(recording, plan))
         placed = finalize.find_placed(plan.record_dir, name, segment.id)
         if placed is None:
             report.missing += 1
@@ -165,7 +165,7 @@ def _make_whole(
     report.recovered += 1
     report.cut_bytes += recovery.bytes_cut
     known = _with_file_facts(segment, recovery.facts)
-    name = final_name(recording, known, _plan_of(recording, plan))
+    name = recovered_name(recording, known, _plan_of(recording, plan))
     path = finalize.place(growing, plan.record_dir, name).path
     return replace(
         known,

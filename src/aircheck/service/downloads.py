@@ -21,7 +21,7 @@ import stat
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from aircheck.catalog import Catalog
@@ -32,6 +32,8 @@ from aircheck.service.errors import NotFound, NotYetPlayable
 from aircheck.service.growing import GrowingContent, GrowingFiles, Reader, TimedView, Views
 
 T = TypeVar("T")
+
+BY_ID = ".id/"
 
 READER_THREADS = 4
 """Enough to keep a disk busy; more would only fight for the interpreter."""
@@ -131,7 +133,7 @@ class DownloadService:
         await asyncio.to_thread(self._pool.shutdown)
 
     async def _open(self, name: str, reader: Reader) -> Download:
-        segment = await self._catalog.segment_by_file_name(name)
+        segment = await self._find(name)
         if segment is None:
             raise not_found(name)
         if segment.state in (SegmentState.GROWING, SegmentState.FINALIZING):
@@ -142,6 +144,11 @@ class DownloadService:
                 remedy="GET /api/v1/recordings tells what was saved; recovery tries again at the next start",
             )
         return await self._run(lambda: self._open_finished(segment))
+
+    async def _find(self, name: str) -> SegmentFacts | None:
+        if name.startswith(BY_ID):
+            return await self._catalog.segment(PurePosixPath(name.removeprefix(BY_ID)).stem)
+        return await self._catalog.segment_by_file_name(name)
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
@@ -193,6 +200,14 @@ def open_regular(path: Path) -> tuple[int, os.stat_result]:
         os.close(fd)
         raise not_found(path.name)
     return fd, status
+
+
+def stable_name(segment: SegmentFacts) -> str:
+    """A name under which a segment is found from its first second on and for ever.
+
+    Names of files are only settled when files are final; those of people never begin with a dot.
+    """
+    return f"{BY_ID}{segment.id}.{segment.container}"
 
 
 def check_name(name: str) -> None:

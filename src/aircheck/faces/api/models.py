@@ -26,6 +26,7 @@ from aircheck.facts import (
     TrackFacts,
 )
 from aircheck.facts import Event as EventFacts
+from aircheck.service.downloads import stable_name
 from aircheck.service.recordings import RecordingDetail
 from aircheck.service.streams import StreamStatus
 
@@ -191,7 +192,7 @@ class Segment(BaseModel):
 
     @classmethod
     def of(cls, segment: SegmentFacts) -> Segment:
-        url = record_url(segment.file_name)
+        url = segment_url(segment)
         return cls(
             id=segment.id,
             index=segment.index,
@@ -336,6 +337,12 @@ class Health(BaseModel):
     streams: int
     active_recordings: int
     volumes: list[Volume]
+
+
+def segment_url(segment: SegmentFacts) -> str:
+    """Where a segment's file is found: by its name once that is settled, until then by its id."""
+    is_final = segment.state is SegmentState.COMPLETE
+    return record_url(segment.file_name if is_final else stable_name(segment))
 
 
 def record_url(file_name: str) -> str:

@@ -14,7 +14,7 @@ from fastapi.responses import HTMLResponse
 from starlette.responses import Response
 
 from aircheck import __version__
-from aircheck.faces.api.models import record_url, rfc3339
+from aircheck.faces.api.models import rfc3339, segment_url
 from aircheck.service.recordings import RecordingDetail
 from aircheck.service.services import Services
 
@@ -135,7 +135,7 @@ class _Asset:
 def _row(detail: RecordingDetail) -> str:
     recording = detail.facts
     links = "<br>".join(
-        f'<a href="{escape(record_url(segment.file_name))}">{escape(segment.file_name)}</a>'
+        f'<a href="{escape(segment_url(segment))}">{escape(segment.file_name)}</a>'
         for segment in detail.segments
     )
     state = escape(recording.state.value)
