@@ -91,7 +91,7 @@ class Node:
 
     async def _start(self) -> None:
         settings = self.settings
-        self._lock = FolderLock(_own_folders(settings.record))
+        self._lock = FolderLock(_own_folders(settings.record), settings.catalog.path)
         settings.catalog_path.parent.mkdir(parents=True, exist_ok=True)
         self.catalog = await Catalog.open(settings.catalog_path)
         self.journal = CatalogJournal(self.catalog)

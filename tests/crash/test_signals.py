@@ -97,6 +97,21 @@ def test_a_second_server_is_refused_the_record_folder(server: CrashableServer, t
     assert str(server.record_dir) in other.stderr
 
 
+def test_a_second_server_is_refused_the_catalogue(server: CrashableServer, tmp_path: Path) -> None:
+    """It would take the rows of files that the first one writes for those of a crash, and cut the files."""
+    catalogue = f'[catalog]\npath = "{tmp_path / "rows.db"}"\n'
+    server.settings += f"\n{catalogue}"
+    server.start()
+    other = tmp_path / "other.toml"
+    other.write_text(
+        '[rtmp]\nlisten = "127.0.0.1:0"\n[http]\nlisten = "127.0.0.1:0"\n'
+        f'[record]\ndir = "{tmp_path / "elsewhere"}"\n{catalogue}'
+    )
+    refused = aircheck("serve", "--config", other)
+    assert refused.returncode == 2
+    assert "another server writes the catalogue" in refused.stderr
+
+
 @pytest.mark.parametrize("section", ["rtmp", "http"])
 def test_a_port_in_use_is_told_with_what_to_do(tmp_path: Path, section: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
