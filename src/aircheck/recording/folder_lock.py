@@ -1,4 +1,4 @@
-"""One server a folder, and one a catalogue: another would take what this one writes for what a crash left."""
+"""One server a folder, and one a catalogue: another would take what is being written for a crash's rest."""
 
 from __future__ import annotations
 
