@@ -12,7 +12,7 @@ from helpers.packets import av_batches, new_stream
 from helpers.recorder_rig import Rig, feed, make_plan, payloads, sent
 
 from aircheck.containers.mp4 import Mp4Writer
-from aircheck.facts import EventKind, GapReason, RecordingState
+from aircheck.facts import EventKind, GapReason, RecordingFacts, RecordingState
 from aircheck.recording.segment import Segment
 
 
@@ -167,3 +167,33 @@ async def test_a_segment_that_cannot_be_opened_is_tried_again(
     assert recording.gaps[0].reason is GapReason.DISK_ERROR
     kept = payloads(next(s.path for s in segments if s.file_name and s.size_bytes))
     assert kept["video"][-1] == sent(batches)["video"][-1]
+
+
+async def test_a_slow_catalogue_keeps_no_media_off_the_disk_and_its_rows_come_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Media that waits for a row is what a crash would cost."""
+    go = asyncio.Event()
+    async with Rig(tmp_path) as rig:
+        put_recording = rig.journal.put_recording
+
+        async def put_slowly(facts: RecordingFacts) -> None:
+            await go.wait()
+            await put_recording(facts)
+
+        monkeypatch.setattr(rig.journal, "put_recording", put_slowly)
+        stream = new_stream("cam")
+        recording = rig.recorder.record(stream, make_plan(tmp_path), requested_by="test")
+        await feed(stream, list(av_batches(2000)))
+        async with asyncio.timeout(0.9):
+            while recording.queued_bytes:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        (growing,) = (tmp_path / ".aircheck" / "growing").iterdir()
+        assert growing.stat().st_size > 10_000
+        assert rig.journal.history == []
+        stopping = asyncio.create_task(rig.finish(recording))
+        await asyncio.sleep(0.1)
+        go.set()
+        await stopping
+    states = [state for kind, state in rig.journal.history if kind == "segment"]
+    assert states == ["growing", "finalizing", "complete"]

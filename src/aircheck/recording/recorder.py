@@ -52,7 +52,9 @@ _log = logging.getLogger(__name__)
 BY_SETTINGS = "settings"
 """Who asked for a recording that every stream gets."""
 
-ROW_TIMEOUT_S = 2.0
+ROW_TIMEOUT_S = 0.3
+"""Media waits for its row so long, in memory: a part of the second that a crash may cost."""
+
 TICK_S = 0.2
 
 
@@ -94,6 +96,7 @@ class Recorder:
         self._recordings: dict[str, Recording] = {}
         self._done: dict[str, asyncio.Future[RecordingFacts]] = {}
         self._rows: dict[str, asyncio.Task[None]] = {}
+        self._opening: dict[str, asyncio.Task[None]] = {}
         self._closing: dict[str, list[asyncio.Task[None]]] = {}
         self._armed: dict[str, Armed] = {}
         self._volumes: dict[int, Volume] = {}
@@ -270,7 +273,8 @@ class Recorder:
         segment = Segment(
             facts, tracks, recording.volume, partial(open_writer, recording), recording.segment_failed
         )
-        self._tasks.spawn(self._open_when_written(recording, segment), f"open {facts.id}")
+        opening = self._open_when_written(recording, segment)
+        self._opening[facts.id] = self._tasks.spawn(opening, f"open {facts.id}")
         return segment
 
     def _close_segment(self, recording: Recording, segment: Segment, ends: dict[int, int]) -> None:
@@ -318,14 +322,17 @@ class Recorder:
         await self._say(kind, recording, facts=facts)
 
     async def _open_when_written(self, recording: Recording, segment: Segment) -> None:
-        try:
-            async with asyncio.timeout(ROW_TIMEOUT_S):
-                await asyncio.shield(self._rows[recording.facts.id])
-                await self._journal.put_segment(segment.facts)
-        except TimeoutError:
-            _log.error("catalogue is slow, recording goes on without row segment=%s", segment.facts.id)
+        row = self._tasks.spawn(self._write_growing(recording, segment), f"row {segment.facts.id}")
+        await asyncio.wait({row}, timeout=ROW_TIMEOUT_S)
+        if not row.done():
+            _log.error("catalogue is slow, the file is there before its row segment=%s", segment.facts.id)
         segment.open()
+        await asyncio.wait({row})
         await self._say(EventKind.SEGMENT_CREATED, recording, segment.facts)
+
+    async def _write_growing(self, recording: Recording, segment: Segment) -> None:
+        await asyncio.shield(self._rows[recording.facts.id])
+        await self._journal.put_segment(segment.facts)
 
     async def _complete(
         self,
@@ -335,6 +342,7 @@ class Recorder:
         previous: asyncio.Task[None] | None,
     ) -> None:
         await finished
+        await asyncio.wait({self._opening.pop(segment.facts.id)})  # no later row before the first
         if previous is not None:
             await asyncio.wait({previous})  # names are given in the order of the segments
         recording.gap_log.dropped_packets += segment.lost_packets
