@@ -86,7 +86,7 @@ class Rig:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await self.recorder.stop(EndReason.SHUTDOWN)
 
     async def record(
@@ -98,7 +98,7 @@ class Rig:
         return await self.finish(recording)
 
     async def finish(self, recording: Recording) -> tuple[RecordingFacts, list[SegmentFacts]]:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             facts = await self.recorder.stop_recording(recording, EndReason.UNPUBLISHED)
         return facts, list(await self.journal.segments(facts.id))
 
