@@ -168,13 +168,18 @@ def _finished_files(server: Server, streams: int) -> dict[str, Path]:
     end_s = time.monotonic() + FILES_TIMEOUT_S
     before = -1
     while time.monotonic() < end_s:
-        paths = [p for p in server.record_dir.rglob(f"*{server.suffix}") if not p.name.startswith(".")]
+        paths = [path for path in server.record_dir.rglob(f"*{server.suffix}") if not _is_hidden(path)]
         size_bytes = sum(path.stat().st_size for path in paths)
         if len(paths) >= streams and size_bytes == before:
             return {name: path for path in paths if (name := _stream_name(path))}
         before = size_bytes
         time.sleep(0.5)
     raise RuntimeError(f"{server.name}: {len(paths)} of {streams} files after {FILES_TIMEOUT_S} s")
+
+
+def _is_hidden(path: Path) -> bool:
+    """Whether it is, or lies in, a hidden one: Aircheck's files grow there, and a stalled disk keeps them."""
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _stream_name(path: Path) -> str:
