@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ ALLOWED_LOSS_MS = 1000
 _JOIN_TIMEOUT_S = 15.0
 _RECOVERY_KILLS = 3
 _DEATH_TIMEOUT_S = 5.0
+_RECOVERED = re.compile(r" recovered .*file=")
 _STEPS = tuple(step for step in STEPS if step != "recover")
 _RECOVERY_STEPS = ("recover", "write", "link", "sync", "place", "row", "forget", "event", "conclude")
 
@@ -88,7 +90,7 @@ class CrashRun:
         recovery_s = time.monotonic() - started_s
         verdict = judge(server, publishers, killed_s, ALLOWED_LOSS_MS)
         verdict.problems += self._problems
-        recovered = server.log.count("recovered file=")
+        recovered = len(_RECOVERED.findall(server.log))
         self._start_again(verdict, next_rotation)
         longest_send_s = max(publisher.longest_send_s for publisher in publishers)
         return CrashResult(self._phase, self._kills, verdict, steps, recovered, recovery_s, longest_send_s)
