@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from aircheck.clock import Clock
 from aircheck.facts import EndReason
+from aircheck.hub.gatekeeper import Gatekeeper
 from aircheck.hub.registry import Registry
 from aircheck.hub.stream import Stream
-from aircheck.ingest.gatekeeper import Gatekeeper
 from aircheck.ingest.pump import Pump
 from aircheck.ingest.rtmp_session import RtmpSession, Viewer
 from aircheck.tasks import TaskGroup

@@ -15,10 +15,10 @@ from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aircheck.facts import EndReason, StreamFacts
+from aircheck.hub.gatekeeper import Admission, Attempt
 from aircheck.hub.registry import StreamNameInUse
 from aircheck.hub.stream import Stream
 from aircheck.ingest.flv_demux import FlvDemuxer
-from aircheck.ingest.gatekeeper import Admission, Attempt
 from aircheck.ingest.pump import Link
 from aircheck.wire.errors import RemoteProtocolError
 from aircheck.wire.rtmp import events

@@ -6,7 +6,7 @@ import hmac
 from collections import Counter
 from collections.abc import Collection, Mapping
 
-from aircheck.ingest.gatekeeper import Admission, Attempt
+from aircheck.hub.gatekeeper import Admission, Attempt
 
 _ALLOWED = Admission(True)
 

@@ -1,4 +1,4 @@
-"""What ingest asks before it lets a peer in. The app hands in the service that knows the rules."""
+"""What rooms that let peers in ask first. The app hands in the service that knows the rules."""
 
 from __future__ import annotations
 
