@@ -52,7 +52,7 @@ async def test_a_full_disk_ends_the_file_cleanly_and_recording_resumes_when_ther
         await until(lambda: bool(first.completed))
         saved = payloads(first.completed[0].path)
         Path(first.completed[0].path).unlink()  # somebody makes room
-        first._blocked_until_s = 0.0
+        first._patience.blocked_until_s = 0.0
         await until(lambda: first.volume.free_bytes > 600_000)
         for one in after:
             small.publish(one)
@@ -148,14 +148,14 @@ async def test_a_disk_that_stalls_too_long_leaves_a_gap_that_is_written_down(
 async def test_a_segment_that_cannot_be_opened_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aircheck.recording.recording.RETRY_MIN_S", 0.05)
+    monkeypatch.setattr("aircheck.recording.patience.RETRY_MIN_S", 0.05)
     growing = tmp_path / ".aircheck" / "growing"
     batches = list(av_batches(6000, gop_ms=1000))
     refused: list[Segment] = []
     async with Rig(tmp_path) as rig:
         stream = new_stream("cam")
         recording = rig.recorder.record(stream, make_plan(tmp_path, min_free_bytes=0), requested_by="test")
-        recording._retry_s = 0.05
+        recording._patience.retry_s = 0.05
         growing.rmdir()
         growing.write_text("in the way")
         await feed(stream, batches[:10], pause_s=0.02)

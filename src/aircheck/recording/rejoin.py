@@ -7,11 +7,12 @@ reconnect), and a track that is the same but for its number is the old one, so t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from aircheck.media.packet import Batch, Packet
 from aircheck.media.track import Track
+from aircheck.recording.rotation import dts_ms
 
 SEAM_MS = 20
 """Between the last packet before a pause and the first after it."""
@@ -50,6 +51,41 @@ class Seam:
         same_kind = (old.id for old in self._known.values() if old.kind is track.kind)
         track_id = next(same_kind, max(self._known, default=0) + 1)
         return replace(track, id=track_id)
+
+
+class Break:
+    """Whether a recording has been interrupted, and how its media is put on one timeline since."""
+
+    def __init__(self) -> None:
+        self._is_beginning = False
+        """The next packets at which media can go on are to be put on the timeline."""
+        self._seam: Seam | None = None
+
+    @property
+    def is_on_record(self) -> bool:
+        return self._is_beginning or self._seam is not None
+
+    @property
+    def shift_ms(self) -> int:
+        return self._seam.shift_ms if self._seam is not None else 0
+
+    def begin(self) -> None:
+        self._is_beginning = True
+
+    def restamp(self, batch: Batch, target_ms: int, known: Mapping[int, Track], *, has_video: bool) -> Batch:
+        """The batch on the recording's own timeline; empty until media can go on.
+
+        `target_ms` is where its first packet lies if media goes on with it; `known` are the tracks so far.
+        """
+        if self._is_beginning:
+            start = find_start(batch, has_video=has_video)
+            if start is None:
+                return replace(batch, packets=[])
+            batch = replace(batch, packets=batch.packets[start:], tracks_changed=True)
+            self._seam = Seam(target_ms - dts_ms(batch.packets[0]), known.values())
+            self._is_beginning = False
+        assert self._seam is not None
+        return self._seam.restamp(batch)
 
 
 def find_start(batch: Batch, *, has_video: bool) -> int | None:
