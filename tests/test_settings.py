@@ -106,12 +106,17 @@ def test_settings_cannot_be_changed_once_read() -> None:
 
 def test_a_host_moves_every_listener_that_is_on_and_keeps_the_ports() -> None:
     settings = load("[rtmps]\nlisten = '127.0.0.1:443'\ncert = 'c.pem'\nkey = 'k.pem'\n").with_host("::")
-    assert [str(each.listen) for each in (settings.rtmp, settings.rtmps, settings.http)] == [
-        "[::]:1935",
-        "[::]:443",
-        "[::]:8081",
-    ]
+    listeners = (settings.rtmp, settings.rtmps, settings.http, settings.https)
+    assert [str(each.listen) for each in listeners] == ["[::]:1935", "[::]:443", "[::]:8081", "[::]:8444"]
     assert load_settings().with_host("0.0.0.0").rtmps.listen is None
+
+
+def test_rtmps_has_the_certificate_of_all_unless_it_has_its_own() -> None:
+    shared = "[tls]\ncert = 'c.pem'\nkey = 'k.pem'\n[rtmps]\nlisten = ':443'\n"
+    assert load(shared).rtmps_certificate == (Path("c.pem"), Path("k.pem"))
+    own = load(f"{shared}cert = 'own.pem'\nkey = 'own-key.pem'\n")
+    assert own.rtmps_certificate == (Path("own.pem"), Path("own-key.pem"))
+    assert own.certificate == (Path("c.pem"), Path("k.pem"))
 
 
 @pytest.mark.parametrize(
@@ -137,7 +142,9 @@ def test_a_host_moves_every_listener_that_is_on_and_keeps_the_ports() -> None:
         ("[record]\nrotation_utc_offset = '2'", 2, "is no offset to UTC", '"+00:00" when it is left out'),
         ("[record]\non_conflict = 'append'", 2, "'free_number', 'overwrite' or 'version'", "left out"),
         ("rtmp = 5", 1, "rtmp is a table", "Write [rtmp]"),
-        ("[rtmps]\nlisten = ':443'", 1, "set both cert and key", ""),
+        ("[rtmps]\nlisten = ':443'", 2, "RTMPS needs a certificate", "`aircheck cert`"),
+        ("[rtmps]\nlisten = ':443'\ncert = 'c.pem'", 1, "set both cert and key", ""),
+        ("[tls]\nkey = 'k.pem'", 1, "set both cert and key", ""),
         ("[rtmp]\n\nlisten = :1", 3, "is not TOML", "quotation marks"),
     ],
 )

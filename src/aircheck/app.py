@@ -19,11 +19,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from aircheck.catalog import Catalog
+from aircheck.certificates import server_context
 from aircheck.clock import Clock, SystemClock
 from aircheck.descriptors import allowed_connections, raise_limit
 from aircheck.errors import ConfigError
 from aircheck.faces.api.app import create_app
-from aircheck.faces.http_server import HttpServer
+from aircheck.faces.http_server import HttpListeners
 from aircheck.facts import EndReason, StreamFacts
 from aircheck.hub.registry import Registry
 from aircheck.hub.stream import Stream
@@ -73,6 +74,7 @@ class Node:
         self.rtmp_address: tuple[str, int] | None = None
         self.rtmps_address: tuple[str, int] | None = None
         self.http_address: tuple[str, int] | None = None
+        self.https_address: tuple[str, int] | None = None
         self.tasks = TaskGroup("app")
         self.lag_s = self.max_lag_s = 0.0
         self._lock: FolderLock | None = None
@@ -165,7 +167,7 @@ class Node:
         )
         self.rtmp_address = self._listen(settings.rtmp.listen, None)
         if settings.rtmps.listen is not None:
-            self.rtmps_address = self._listen(settings.rtmps.listen, _tls_context(settings))
+            self.rtmps_address = self._listen(settings.rtmps.listen, _rtmps_context(settings))
 
     def _listen(self, listen: Listen, tls: ssl.SSLContext | None) -> tuple[str, int]:
         try:
@@ -204,10 +206,13 @@ class Node:
             ),
             clock=self.clock,
         )
-        self.http = HttpServer(create_app(self.services))
-        listen = self.settings.http.listen
-        await self.http.start(listen.host, listen.port)
-        self.http_address = (listen.host, self.http.port)
+        settings = self.settings
+        self.http = HttpListeners(create_app(self.services))
+        self.http_address = await self.http.listen(settings.http.listen.host, settings.http.listen.port)
+        if settings.certificate is not None:
+            tls = server_context(*settings.certificate)
+            if (listen := settings.https.listen) is not None:
+                self.https_address = await self.http.listen(listen.host, listen.port, tls=tls)
 
     async def _recover(
         self, unfinished: recovery.Unfinished, abandoned: Sequence[StreamFacts], plan: RecordingPlan
@@ -390,21 +395,13 @@ def _own_folders(record: RecordSettings) -> list[Path]:
     return folders if record.tmp_dir is None else [*folders, record.tmp_dir]
 
 
-def _tls_context(settings: Settings) -> ssl.SSLContext:
-    rtmps = settings.rtmps
-    if rtmps.cert is None or rtmps.key is None:
+def _rtmps_context(settings: Settings) -> ssl.SSLContext:
+    files = settings.rtmps_certificate
+    if files is None:
         raise ConfigError(
-            "[rtmps] listens without a certificate", remedy="set cert and key to the paths of PEM files"
+            "[rtmps] listens without a certificate", remedy="set cert and key in [tls] to paths of PEM files"
         )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(rtmps.cert, rtmps.key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(
-            f"cannot use the certificate {rtmps.cert} with the key {rtmps.key}: {error}",
-            remedy="give the PEM files of a certificate chain and its key without a passphrase",
-        ) from error
-    return context
+    return server_context(*files)
 
 
 def _greeting(node: Node) -> list[str]:
@@ -424,6 +421,9 @@ def _greeting(node: Node) -> list[str]:
     if node.http_address is not None:
         host, port = node.http_address
         lines.append(f"  look        http://{_shown(host)}:{port}/   API: /docs   metrics: /metrics")
+    if node.https_address is not None:
+        host, port = node.https_address
+        lines.append(f"              https://{_shown(host)}:{port}/")
     return [*lines, f"  recordings  {record_dir}"]
 
 

@@ -12,12 +12,14 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import httpx
 import pytest
+from helpers.certificates import TestCertificate
 from helpers.http_world import World
 
 from aircheck.faces.api.app import create_app
 from aircheck.faces.file_response import CHUNK_BYTES
-from aircheck.faces.http_server import HttpServer, ListenError
+from aircheck.faces.http_server import HttpListeners, HttpServer, ListenError
 from aircheck.service.services import Services
 
 SIZE = 24 * 1024 * 1024
@@ -297,3 +299,32 @@ async def test_clients_that_never_ask_for_anything_are_let_go(services: Services
             assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
             await reader.readuntil(b"]}")
     await server.stop()
+
+
+async def test_one_application_answers_on_plain_and_tls_addresses(services: Services, tmp_path: Path) -> None:
+    certificate = TestCertificate.made(tmp_path)
+    listeners = HttpListeners(create_app(services), grace_s=1)
+    first = await listeners.listen("127.0.0.1", 0)
+    second = await listeners.listen("127.0.0.1", 0, tls=certificate.server())
+    try:
+        async with httpx.AsyncClient(verify=certificate.client()) as client:
+            urls = [f"http://{first[0]}:{first[1]}", f"https://{second[0]}:{second[1]}"]
+            answers = [await client.get(f"{url}/api/v1/recordings") for url in urls]
+            assert listeners.connections == 2
+        assert [answer.status_code for answer in answers] == [200, 200]
+        assert answers[0].json() == answers[1].json()
+    finally:
+        await listeners.stop()
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(*first)
+
+
+async def test_plain_requests_to_a_tls_address_are_let_go(services: Services, tmp_path: Path) -> None:
+    server = HttpServer(create_app(services), grace_s=1)
+    await server.start("127.0.0.1", 0, tls=TestCertificate.made(tmp_path).server())
+    try:
+        async with connection(server) as (reader, writer):
+            writer.write(b"GET / HTTP/1.1\r\nHost: recorder\r\n\r\n")
+            assert await asyncio.wait_for(reader.read(), PATIENCE_S) == b""
+    finally:
+        await server.stop()

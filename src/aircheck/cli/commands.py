@@ -205,6 +205,27 @@ def import_settings(
     views.show_import(imported)
 
 
+@app.command("cert")
+def make_certificate(
+    hosts: Annotated[
+        list[str] | None,
+        typer.Argument(help="Names and addresses that clients will use. Default: those of this machine."),
+    ] = None,
+    folder: Annotated[
+        Path, typer.Option("--dir", help="Where cert.pem and key.pem go; nothing is replaced.")
+    ] = Path(),
+    days: Annotated[int, typer.Option(min=1, max=3650, help="How long it is valid.")] = 825,
+) -> None:
+    """Make a certificate signed by itself, and say which settings turn TLS on.
+
+    Browsers and players warn of it until they are told to trust it. For the public take one of an authority.
+    """
+    from aircheck.cli.certifying import default_hosts, write_certificate
+
+    cert, key = write_certificate(folder, hosts or default_hosts(), days)
+    views.show_certificate(cert, key)
+
+
 @app.command()
 def version() -> None:
     """Print the version."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -53,6 +54,14 @@ def show_error(error: AircheckError) -> None:
     ]
     title = "It cannot be done like this"
     out.print(Panel(Group(*lines), title=title, title_align="left", border_style="red"))
+
+
+def show_certificate(cert: Path, key: Path) -> None:
+    """The settings that put it to use, as they stand in a settings file."""
+    typer.echo("# HTTPS on port 8444 of this machine; for the network set also [https] listen.")
+    typer.echo("[tls]")
+    for name, path in (("cert", cert), ("key", key)):
+        typer.echo(f"{name} = {json.dumps(str(path), ensure_ascii=False)}")
 
 
 def show_import(imported: ImportedSettings) -> None:

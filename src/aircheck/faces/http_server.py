@@ -1,4 +1,4 @@
-"""The HTTP listener: uvicorn on the loop that is already running, one instance per address."""
+"""The HTTP listeners: uvicorn on the loop that is already running, one instance per address."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
 from collections.abc import Iterator
 from typing import Any
 
@@ -100,18 +101,18 @@ class HttpServer:
     def connections(self) -> int:
         return len(self._server.server_state.connections) if self._server else 0
 
-    async def start(self, host: str, port: int) -> None:
+    async def start(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> None:
         """Listen and serve; returns when connections are accepted. Raises `ListenError`."""
         listener = _listen(host, port)
         self.port = listener.getsockname()[1]
-        self._server = _Server(self._config(), self._first_request_s)
+        self._server = _Server(self._config(tls), self._first_request_s)
         self._task = self._tasks.spawn(self._server.serve([listener]), f"{host}:{self.port}")
         ready = asyncio.ensure_future(self._server.is_ready.wait())
         await asyncio.wait({ready, self._task}, return_when=asyncio.FIRST_COMPLETED)
         if not ready.done():
             ready.cancel()
             await self._task
-        _log.info("http listening host=%s port=%d", host, self.port)
+        _log.info("http listening host=%s port=%d tls=%s", host, self.port, tls is not None)
 
     async def stop(self) -> None:
         """Take no more connections; answers under way may finish for `grace_s`, then they are cut off."""
@@ -124,7 +125,7 @@ class HttpServer:
         await self._task
         _log.info("http stopped port=%d", self.port)
 
-    def _config(self) -> uvicorn.Config:
+    def _config(self, tls: ssl.SSLContext | None) -> uvicorn.Config:
         return uvicorn.Config(
             self._app,
             lifespan="off",
@@ -134,7 +135,32 @@ class HttpServer:
             limit_concurrency=self._max_connections,
             timeout_keep_alive=30,
             timeout_graceful_shutdown=self._grace_s + STUBBORN_S,
+            ssl_context_factory=None if tls is None else lambda config, default: tls,
         )
+
+
+class HttpListeners:
+    """One application on several addresses, plain and inside TLS. `options` are those of `HttpServer`."""
+
+    def __init__(self, app: ASGIApp, **options: Any) -> None:
+        self._app = app
+        self._options = options
+        self._servers: list[HttpServer] = []
+
+    @property
+    def connections(self) -> int:
+        return sum(server.connections for server in self._servers)
+
+    async def listen(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> tuple[str, int]:
+        """Serve on one more address; returns it with the port that was taken. Raises `ListenError`."""
+        server = HttpServer(self._app, **self._options)
+        await server.start(host, port, tls=tls)
+        self._servers.append(server)
+        return host, server.port
+
+    async def stop(self) -> None:
+        """Stop all of them together."""
+        await asyncio.gather(*(server.stop() for server in self._servers))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -13,12 +13,14 @@ from aircheck.settings.model import (
     CatalogSettings,
     HooksSettings,
     HttpSettings,
+    HttpsSettings,
     LogSettings,
     PumpSettings,
     RecordSettings,
     RtmpSettings,
     RtmpsSettings,
     Settings,
+    TlsSettings,
 )
 from aircheck.settings.values import Listen
 
@@ -27,6 +29,7 @@ __all__ = [
     "CatalogSettings",
     "HooksSettings",
     "HttpSettings",
+    "HttpsSettings",
     "Listen",
     "LogSettings",
     "Problem",
@@ -36,5 +39,6 @@ __all__ = [
     "RtmpsSettings",
     "Settings",
     "SettingsError",
+    "TlsSettings",
     "load_settings",
 ]

@@ -84,9 +84,18 @@ def load_settings(
     if problems:
         raise SettingsError(*problems)
     try:
-        return Settings(**values)
+        settings = Settings(**values)
     except ValidationError as error:
         raise SettingsError(*(_problem(source, each) for each in error.errors())) from error
+    if problems := list(_problems_between_tables(source, settings)):
+        raise SettingsError(*problems)
+    return settings
+
+
+def _problems_between_tables(source: Source, settings: Settings) -> Iterator[Problem]:
+    if settings.rtmps.listen is not None and settings.rtmps_certificate is None:
+        remedy = "Set cert and key in [tls], or others in [rtmps]; `aircheck cert` makes some to begin with."
+        yield Problem(source.place("rtmps", "listen"), "RTMPS needs a certificate", remedy)
 
 
 def _laid_over(beneath: Mapping[str, Mapping[str, object]], values: dict[str, Any]) -> dict[str, Any]:

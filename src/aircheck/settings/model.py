@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -130,6 +130,24 @@ class RtmpSettings(Section):
     )
 
 
+class TlsSettings(Section):
+    """The certificate of every listener inside TLS; `aircheck cert` makes one to begin with."""
+
+    cert: OptionalPath = Field(
+        default=None,
+        description="The certificate chain, PEM. Empty: nothing listens inside TLS.",
+    )
+    key: OptionalPath = Field(
+        default=None,
+        description="The private key of `cert`, PEM, without a passphrase. Whoever can read it can pose as "
+        "this server.",
+    )
+
+    @model_validator(mode="after")
+    def _is_a_pair(self) -> TlsSettings:
+        return _with_pair(self)
+
+
 class RtmpsSettings(Section):
     """RTMP inside TLS."""
 
@@ -137,16 +155,29 @@ class RtmpsSettings(Section):
         default=None,
         description="Address and port, usually `0.0.0.0:443` or `0.0.0.0:1936`. Empty: no RTMPS.",
     )
-    cert: OptionalPath = Field(default=None, description="The certificate chain, PEM. Read at start.")
+    cert: OptionalPath = Field(
+        default=None, description="A certificate chain of its own, PEM. Empty: that of `[tls]`."
+    )
     key: OptionalPath = Field(
         default=None, description="The private key of `cert`, PEM, without a passphrase."
     )
 
     @model_validator(mode="after")
-    def _has_certificate(self) -> RtmpsSettings:
-        if self.listen is not None and (self.cert is None or self.key is None):
-            raise ValueError("RTMPS needs a certificate: set both cert and key")
-        return self
+    def _is_a_pair(self) -> RtmpsSettings:
+        return _with_pair(self)
+
+
+CertifiedSection = TypeVar("CertifiedSection", TlsSettings, RtmpsSettings)
+
+
+def _with_pair(section: CertifiedSection) -> CertifiedSection:
+    if (section.cert is None) != (section.key is None):
+        raise ValueError("a certificate is of use only with its key: set both cert and key")
+    return section
+
+
+def _pair(section: TlsSettings | RtmpsSettings) -> tuple[Path, Path] | None:
+    return None if section.cert is None or section.key is None else (section.cert, section.key)
 
 
 class HttpSettings(Section):
@@ -162,6 +193,16 @@ class HttpSettings(Section):
         default="inline",
         description="What browsers do with the link of a recorded file: `inline` plays it, `attachment` "
         "saves it. A request may ask for the other by `?disposition=`.",
+    )
+
+
+class HttpsSettings(Section):
+    """The web page, the API and downloads inside TLS."""
+
+    listen: AddressOrOff = Field(
+        default=Listen("127.0.0.1", 8444),
+        description="Address and port, once `[tls]` has a certificate. Empty: no HTTPS. Clients of a "
+        "Flashphoner WCS expect 8444.",
     )
 
 
@@ -454,6 +495,8 @@ class Settings(BaseSettings):
     rtmp: RtmpSettings = RtmpSettings()
     rtmps: RtmpsSettings = RtmpsSettings()
     http: HttpSettings = HttpSettings()
+    https: HttpsSettings = HttpsSettings()
+    tls: TlsSettings = TlsSettings()
     record: RecordSettings = RecordSettings()
     hooks: HooksSettings = HooksSettings()
     catalog: CatalogSettings = CatalogSettings()
@@ -474,6 +517,15 @@ class Settings(BaseSettings):
         return env_settings, init_settings
 
     @property
+    def certificate(self) -> tuple[Path, Path] | None:
+        """Certificate chain and key of what listens inside TLS; None: nothing does."""
+        return _pair(self.tls)
+
+    @property
+    def rtmps_certificate(self) -> tuple[Path, Path] | None:
+        return _pair(self.rtmps) or self.certificate
+
+    @property
     def catalog_path(self) -> Path:
         return self.catalog.path or self.record.dir / HIDDEN_FOLDER / "aircheck.db"
 
@@ -481,7 +533,12 @@ class Settings(BaseSettings):
         """The same settings with every listener moved to `host`; their ports stay."""
         moved = {
             name: section.model_copy(update={"listen": Listen(host, section.listen.port)})
-            for name, section in (("rtmp", self.rtmp), ("rtmps", self.rtmps), ("http", self.http))
+            for name, section in (
+                ("rtmp", self.rtmp),
+                ("rtmps", self.rtmps),
+                ("http", self.http),
+                ("https", self.https),
+            )
             if section.listen is not None
         }
         return self.model_copy(update=moved)
