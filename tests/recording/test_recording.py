@@ -156,7 +156,7 @@ async def test_a_taken_name_gets_a_free_number_and_the_old_file_stays(tmp_path: 
 async def test_a_recording_goes_on_when_the_catalogue_is_stuck(tmp_path: Path, monkeypatch) -> None:
     import asyncio
 
-    monkeypatch.setattr("aircheck.recording.recorder.ROW_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("aircheck.recording.filing.ROW_TIMEOUT_S", 0.05)
     batches = list(av_batches(1000))
     async with Rig(tmp_path) as rig:
         free = asyncio.Event()

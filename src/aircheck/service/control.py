@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from aircheck.facts import EndReason, RecordingFacts, RecordingState
 from aircheck.hub.registry import Registry
 from aircheck.hub.stream import Stream
+from aircheck.recording.armed import Armed
 from aircheck.recording.plan import RecordingPlan
-from aircheck.recording.recorder import Armed, DiskReserveError, Recorder
+from aircheck.recording.recorder import DiskReserveError, Recorder
 from aircheck.recording.recording import Recording
 from aircheck.service.errors import Conflict, InvalidRequest, NotFound, Refused
 from aircheck.service.journal import CatalogJournal

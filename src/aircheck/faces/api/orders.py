@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from aircheck.faces.api.models import Recording, rfc3339
 from aircheck.facts import RecordingFacts
-from aircheck.recording.recorder import Armed as ArmedRequest
+from aircheck.recording.armed import Armed as ArmedRequest
 from aircheck.service.control import Target
 from aircheck.service.options import (
     CONFLICTS,
