@@ -1,7 +1,7 @@
 """What was negotiated, and the seam between a peer (ICE, DTLS, SRTP) and its media (RTP, RTCP).
 
 The peer decrypts and hands over what one drain of the port brought; the media side answers through the
-transport, which encrypts and sends. Neither side keeps time of its own: `now_s` is monotonic, `arrival_ns` wall
+transport, which encrypts and sends. Neither keeps time of its own: `now_s` is monotonic, `arrival_ns` is wall
 clock (ns since the epoch, UTC), both of the drain.
 """
 
@@ -80,7 +80,7 @@ class MediaSink(Protocol):
 
 
 class MediaTransport(Protocol):
-    """What a sink may call: packets in the clear, sent at once or dropped where the peer cannot be reached."""
+    """What a sink may call: packets in the clear, sent at once, or dropped where the peer is not reached."""
 
     def send_rtp(self, packets: Sequence[bytes]) -> None: ...
     def send_rtcp(self, packet: bytes) -> None: ...
