@@ -1,0 +1,1 @@
+"""RTP and RTCP without I/O: packets and reports, order and loss, frames to payloads and back."""
