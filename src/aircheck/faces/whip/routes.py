@@ -1,0 +1,226 @@
+"""The addresses of WHIP and WHEP, and what each method does there.
+
+    /whip/NAME           POST an offer to publish: 201, the answer, and the URL of the session
+    /whep/NAME           POST an offer to watch
+    /whip-session/KEY    PATCH candidates or an ICE restart, DELETE to end; /whep-session/KEY likewise
+
+Sections in comments are those of RFC 9725.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+
+from aircheck.errors import AircheckError
+from aircheck.faces.whip.exchange import (
+    FRAGMENT,
+    SDP,
+    Refusal,
+    answer,
+    body_of,
+    credentials,
+    preflight_headers,
+    problem,
+    remote_address,
+)
+from aircheck.faces.whip.sessions import Session, Sessions
+from aircheck.facts import EndReason
+from aircheck.hub.gatekeeper import Attempt
+from aircheck.service.peers import DEFAULT_APP, Peer, Peers, check_stream_name
+from aircheck.webrtc.errors import BadFragment
+from aircheck.wire import sdp
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+_ALL = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+_ENDPOINT_METHODS = "OPTIONS, GET, HEAD, POST"
+_SESSION_METHODS = "OPTIONS, GET, HEAD, PATCH, DELETE"
+
+
+@dataclass(frozen=True, slots=True)
+class IceServer:
+    """A STUN or TURN server that clients are told of (RFC 7064, RFC 7065)."""
+
+    url: str
+    username: str = ""
+    credential: str = ""
+
+    @property
+    def link(self) -> str:
+        """A value of the Link header (4.6)."""
+        link = f'<{self.url}>; rel="ice-server"'
+        if self.username:
+            username, credential = _quoted(self.username), _quoted(self.credential)
+            link += f'; username={username}; credential={credential}; credential-type="password"'
+        return link
+
+
+def add_whip(app: FastAPI, peers: Peers, ice_servers: Sequence[IceServer] = ()) -> None:
+    """Serve WHIP and WHEP in an application."""
+    for protocol in ("whip", "whep"):
+        sessions = Sessions()
+        endpoint = _Endpoint(protocol, peers, sessions, ice_servers)
+        resource = _Resource(sessions)
+        app.add_route(f"/{protocol}/{{name:path}}", _answered(endpoint), _ALL, include_in_schema=False)
+        app.add_route(f"/{protocol}-session/{{key}}", _answered(resource), _ALL, include_in_schema=False)
+
+
+def _answered(handler: Handler) -> Handler:
+    async def answer_it(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except AircheckError as error:
+            return problem(request, error)
+
+    return answer_it
+
+
+class _Endpoint:
+    """/whip/NAME or /whep/NAME."""
+
+    def __init__(
+        self, protocol: str, peers: Peers, sessions: Sessions, ice_servers: Sequence[IceServer]
+    ) -> None:
+        self._protocol = protocol
+        self._peers = peers
+        self._sessions = sessions
+        self._links = {"link": ", ".join(server.link for server in ice_servers)} if ice_servers else {}
+
+    async def __call__(self, request: Request) -> Response:
+        match request.method:
+            case "POST":
+                return await self._take_in(request)
+            case "OPTIONS":
+                return self._options(request)
+            case "GET" | "HEAD":
+                return self._get()
+            case _:
+                raise _no_method(request, _ENDPOINT_METHODS)
+
+    async def _take_in(self, request: Request) -> Response:
+        attempt = self._attempt(request)
+        offer = await body_of(request, SDP)
+        check_stream_name(attempt.name)
+        peer = await self._connect(offer, attempt)
+        key = self._sessions.add(peer, offer)
+        return answer(
+            201,
+            peer.answer,
+            content_type=SDP,
+            location=f"/{self._protocol}-session/{key}",
+            etag=peer.etag,
+            accept_patch=FRAGMENT,
+            **self._links,
+        )
+
+    async def _connect(self, offer: str, attempt: Attempt) -> Peer:
+        on_change = self._sessions.forget_closed
+        if self._protocol == "whip":
+            return await self._peers.publish(offer, attempt, on_change=on_change)
+        return await self._peers.play(offer, attempt, on_change=on_change)
+
+    def _attempt(self, request: Request) -> Attempt:
+        return Attempt(
+            protocol=self._protocol,
+            session_id=secrets.token_hex(6),
+            remote_address=remote_address(request.scope),
+            app=DEFAULT_APP,
+            name=request.path_params["name"],
+            query=credentials(request),
+        )
+
+    def _options(self, request: Request) -> Response:
+        """4.2. STUN and TURN servers are told to clients, not to browsers that only ask for leave (4.6)."""
+        is_preflight = "access-control-request-method" in request.headers
+        response = answer(
+            200, accept_post=SDP, allow=_ENDPOINT_METHODS, **({} if is_preflight else self._links)
+        )
+        response.headers.update(preflight_headers(_ENDPOINT_METHODS))
+        return response
+
+    def _get(self) -> Response:
+        """There is nothing to see (4.1), but players may ask whether they can watch here (WHEP 4.2)."""
+        if self._protocol == "whep":
+            return answer(200, content_type=SDP, accept_post=SDP)
+        return answer(204, accept_post=SDP)
+
+
+class _Resource:
+    """/whip-session/KEY or /whep-session/KEY."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    async def __call__(self, request: Request) -> Response:
+        match request.method:
+            case "PATCH":
+                return await self._patch(request)
+            case "DELETE":
+                # An entity tag is of no interest here (4.3.1).
+                self._find(request).peer.close(EndReason.UNPUBLISHED)
+                return answer(200)
+            case "OPTIONS":
+                response = answer(200, allow=_SESSION_METHODS, accept_patch=FRAGMENT)
+                response.headers.update(preflight_headers(_SESSION_METHODS))
+                return response
+            case "GET" | "HEAD":
+                self._find(request)
+                return answer(204, accept_patch=FRAGMENT)
+            case _:
+                raise _no_method(request, _SESSION_METHODS)
+
+    async def _patch(self, request: Request) -> Response:
+        """4.3: candidates of this ICE session, or the beginning of another one."""
+        body = await body_of(request, FRAGMENT)
+        session = self._find(request)
+        _check_condition(request.headers.get("if-match"), session.peer.etag)
+        try:
+            fragment = sdp.parse_fragment(body)
+        except sdp.SdpError as error:
+            raise BadFragment(f"the SDP fragment cannot be read: {error}") from error
+        if fragment.ufrag in ("", session.remote_ufrag):
+            session.peer.add_candidates(body)
+            return answer(204)
+        said = session.peer.restart_ice(body)
+        session.remote_ufrag = fragment.ufrag
+        return answer(200, said, content_type=FRAGMENT, etag=session.peer.etag)
+
+    def _find(self, request: Request) -> Session:
+        session = self._sessions.get(request.path_params["key"])
+        if session is None:
+            raise Refusal(404, "this session has ended, or never was", remedy="POST an offer for a new one")
+        return session
+
+
+def _check_condition(if_match: str | None, etag: str) -> None:
+    """4.3.1 and RFC 9110 13.1.1: strong comparison, so weak tags never match. Raises `Refusal` 428, 412."""
+    if if_match is None:
+        raise Refusal(
+            428,
+            "which ICE session is meant is not said",
+            remedy="send If-Match with the ETag of the last answer; for an ICE restart: If-Match: *",
+        )
+    # One client quotes the asterisk as the example of the RFC does.
+    tags = {tag.strip() for tag in if_match.split(",")}
+    if not tags & {"*", '"*"', etag}:
+        raise Refusal(412, "this ICE session is over", remedy="send the ETag of the last answer")
+
+
+def _no_method(request: Request, allowed: str) -> Refusal:
+    return Refusal(
+        405,
+        f"{request.url.path} has no {request.method}",
+        remedy=f"it has {allowed}",
+        headers={"allow": allowed},
+    )
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
