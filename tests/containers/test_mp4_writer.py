@@ -15,7 +15,8 @@ from helpers.mp4_streams import AUDIO, VIDEO, audio, media, open_writer, video
 from helpers.tools import requires
 
 from aircheck.containers.mp4 import Method, WriteError
-from aircheck.containers.recover import ForeignFileError, inspect_file, read_note, recover_file
+from aircheck.containers.mp4.disk import Disk
+from aircheck.containers.recover import ForeignFileError, Outcome, inspect_file, read_note, recover_file
 from aircheck.errors import ContainerError
 from aircheck.media.packet import Packet
 from aircheck.media.track import Codec, Track
@@ -185,6 +186,35 @@ def test_late_track_is_added_in_place(clip_of: MakeClip, tmp_path: Path) -> None
     assert raw.read_bytes() == path.read_bytes()
     assert [len(stream) for stream in demux(path)] == [len(pictures), len(sound)]
     assert demux(path)[1][0].pts == Fraction(sound[0].pts, 48000)
+
+
+def test_with_room_for_them_many_tracks_may_turn_up_late_and_a_crash_between_two_writes_costs_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Versions of the init `moov` take turns in the room that there is; each is at once the only one."""
+    path, torn = tmp_path / "a.mp4", tmp_path / "torn.mp4"
+    writer = open_writer(path, init_bytes=64 * 1024)
+    pictures = media(0.2)
+    writer.write(pictures)
+    writer.flush()
+    write = Disk.write
+
+    def write_and_crash(disk: Disk, data: bytes, offset: int) -> None:
+        write(disk, data, offset)
+        if disk is not writer._disk:
+            return  # recovery itself
+        torn.write_bytes(path.read_bytes())
+        assert recover_file(torn).outcome is Outcome.RECOVERED
+        assert sum(map(len, demux(torn))) == len(pictures)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Disk, "write", write_and_crash)
+        added = [replace(AUDIO, id=number) for number in range(2, 40)]
+        assert all(map(writer.add_track, added))
+    writer.write([replace(packet, track=added[-1]) for packet in media(0.2) if packet.track is AUDIO])
+    writer.finish()
+    assert writer.finalize().how is Method.RESERVE
+    assert len(demux(path)) == 3
 
 
 def test_tracks_are_refused_when_the_init_area_is_full(tmp_path: Path) -> None:

@@ -40,6 +40,9 @@ def open_writer(
     *,
     tracks: Sequence[Track] = (VIDEO, AUDIO),
     reserve_bytes: int = 65536,
+    init_bytes: int = 0,
     note: bytes = NOTE,
 ) -> Mp4Writer:
-    return Mp4Writer(path, tracks, note=note, creation_ns=CREATED_NS, reserve_bytes=reserve_bytes)
+    return Mp4Writer(
+        path, tracks, note=note, creation_ns=CREATED_NS, reserve_bytes=reserve_bytes, init_bytes=init_bytes
+    )

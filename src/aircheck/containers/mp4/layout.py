@@ -39,9 +39,9 @@ def header_area(reserve_bytes: int) -> int:
     return min(max(2 * BLOCK, align(FREE_OFFSET + 8 + reserve_bytes)), U32_MAX // BLOCK * BLOCK)
 
 
-def init_area(moov_size: int) -> int:
-    """Size of the init area: room for later versions of the init `moov`."""
-    return align(_INIT_VERSIONS * moov_size + _INIT_SLACK)
+def init_area(moov_size: int, wanted_bytes: int = 0) -> int:
+    """Size of the init area: room for later versions of the init `moov`, at least what is wanted."""
+    return align(max(_INIT_VERSIONS * moov_size + _INIT_SLACK, wanted_bytes))
 
 
 def grown(area: int) -> int:

@@ -85,14 +85,17 @@ class Mp4Writer:
         note: bytes = b"",
         creation_ns: int,
         reserve_bytes: int = 512 * 1024,
+        init_bytes: int = 0,
         fragment_ms: int = 150,
         preallocate_bytes: int = 8 * 1024 * 1024,
     ) -> None:
         """Create `path` with an init segment for `tracks`.
 
         `note` is kept in the file for whoever recovers it (see `read_note`). `reserve_bytes` is the space
-        for the final `moov`, allocated at once: about 1 KB per second. Raises FileExistsError, any other
-        OSError, or ContainerError for tracks that MP4 cannot hold; then there is no file.
+        for the final `moov`, allocated at once: about 1 KB per second. `init_bytes`, at most 256 KiB, is room
+        for tracks that turn up late, some 2 KB each; without it there is room for a few. Raises
+        FileExistsError, any other OSError, or ContainerError for tracks that MP4 cannot hold; then there is
+        no file.
         """
         self.path = path
         self._queues = [TrackQueue(track) for track in tracks]
@@ -114,7 +117,7 @@ class Mp4Writer:
         self.dropped_packets = 0
         self._area = header_area(reserve_bytes)
         moov = init_moov(self._indexes(), self._facts)
-        self._init_size = init_area(len(moov))
+        self._init_size = init_area(len(moov), init_bytes)
         self._moov_offset, self._moov_size = self._area, len(moov)
         self._end = self._area + self._init_size
         self._disk = Disk.create(path)
@@ -271,20 +274,35 @@ class Mp4Writer:
         return True
 
     def _replace_init(self, moov: bytes) -> bool:
-        """Put a new init `moov` behind the old one; one write of 8 bytes turns that into a `free` box."""
-        area_end = self._area + self._init_size
-        offset = -(-(self._moov_offset + self._moov_size + 8) // 8) * 8
-        if (offset - self._moov_offset) % BLOCK == 0:
-            offset += 8  # whole blocks are for the header area: recovery tells them apart by that
-        rest = area_end - offset - len(moov)
-        if rest < 8:
+        """Put a new init `moov` where nobody looks yet; then one write of 8 bytes makes it the only one."""
+        offset = self._place_of_init(moov)
+        if offset is None:
             return False
+        free_offset, free_size = self._moov_offset, offset - self._moov_offset
+        if free_size < 0:
+            # What older versions left is one `free` box first: the new one grows inside it and ends it early.
+            free_offset, free_size = self._area, 8
+            self._disk.write(free_header(self._moov_offset - self._area), self._area)
+        rest = self._area + self._init_size - offset - len(moov)
         self._disk.write(moov + free_header(rest), offset)
         if self._sequence:
             self._disk.sync()
-        self._disk.write(free_header(offset - self._moov_offset), self._moov_offset)
+        self._disk.write(free_header(free_size), free_offset)
         self._moov_offset, self._moov_size = offset, len(moov)
         return True
+
+    def _place_of_init(self, moov: bytes) -> int | None:
+        """Where a new init `moov` has room: behind the present one, else in front of it; None: nowhere.
+
+        It leaves no `free` box of whole blocks, which are for the header area: recovery tells them by that.
+        """
+        offset = -(-(self._moov_offset + self._moov_size + 8) // 8) * 8
+        while (offset - self._moov_offset) % BLOCK == 0 or (offset - self._area) % BLOCK == 0:
+            offset += 8
+        if offset + len(moov) + 8 <= self._area + self._init_size:
+            return offset
+        offset = self._area + 8
+        return offset if offset + len(moov) + 8 <= self._moov_offset else None
 
     def set_note(self, note: bytes) -> None:
         """Replace the note in the file that `finalize` will make."""
