@@ -73,23 +73,40 @@ def init_moov(tracks: Sequence[TrackIndex], facts: MovieFacts) -> bytes:
 
 
 class Movie:
-    """The `moov` of a finished file. All but the chunk offsets, which depend on the shift, is made once."""
+    """The `moov` of a finished file. All but the chunk offsets, which depend on the shift, is made once.
 
-    def __init__(self, tracks: Sequence[TrackIndex], facts: MovieFacts) -> None:
+    `shown` is where on the stream's timeline the presentation begins and ends, None for an end of its own; by
+    default all is shown, from where `zero_time_s` says.
+    """
+
+    def __init__(
+        self,
+        tracks: Sequence[TrackIndex],
+        facts: MovieFacts,
+        shown: tuple[Fraction | None, Fraction | None] = (None, None),
+    ) -> None:
         self.tracks = [track for track in tracks if track.samples] or list(tracks)
         self._facts = facts
+        begin_s, self._end_s = shown
         self._scale = movie_timescale([track.header.timescale for track in self.tracks])
-        self._zero_s = zero_time_s(self.tracks)
+        self._zero_s = zero_time_s(self.tracks) if begin_s is None else begin_s
         self._edits = [self._edit(track) for track in self.tracks]
         self._tables = [_sample_tables(track) for track in self.tracks]
 
     def _edit(self, track: TrackIndex) -> Edit:
-        return edit_of(track, self._zero_s, self._scale) if track.samples else Edit(0, 0, 0)
+        if not track.samples:
+            return Edit(0, 0, 0)
+        return edit_of(track, self._zero_s, self._scale, self._end_s)
+
+    @property
+    def duration_s(self) -> Fraction:
+        """From time 0 to the end of the longest track."""
+        return Fraction(max((edit.end for edit in self._edits), default=0), self._scale)
 
     def serialize(self, shift: int = 0) -> bytes:
         """The box, with every chunk `shift` bytes behind where the index has it."""
         traks = [self._trak(position, shift) for position in range(len(self.tracks))]
-        duration = max((edit.end for edit in self._edits), default=0)
+        duration = int(self.duration_s * self._scale)
         mvhd = _mvhd(self._facts, self._scale, duration, self.tracks)
         return box(b"moov", mvhd, *traks, _note(self._facts, self._zero_s))
 
@@ -103,7 +120,7 @@ class Movie:
             _is_first_of_kind(track, self.tracks),
             edit.end,
             media_duration,
-            _edts(edit) if edit.is_needed else b"",
+            _edts(edit) if edit.is_needed or self._end_s is not None else b"",
             tables,
         )
 
@@ -247,17 +264,21 @@ def _chunk_offsets(offsets: array[int], shift: int) -> bytes:
     return table(b"co64" if is_long else b"stco", 0, len(offsets), column)
 
 
-def _roll_groups(track: TrackIndex) -> tuple[bytes, ...]:
+def roll_distance(header: TrackHeader, frame_ticks: int) -> int:
     """How many frames before a seek point a decoder must begin (14496-12, 10.1): AAC and Opus."""
-    match track.header.codec:
+    match header.codec:
         case Codec.AAC:
-            distance = 1
+            return 1
         case Codec.OPUS:
-            frame = track.deltas[0] if track.deltas else track.last_duration
-            preroll = _OPUS_PREROLL_MS * track.header.timescale // 1000
-            distance = -(-preroll // max(1, frame))
+            return -(-_OPUS_PREROLL_MS * header.timescale // 1000 // max(1, frame_ticks))
         case _:
-            return ()
+            return 0
+
+
+def _roll_groups(track: TrackIndex) -> tuple[bytes, ...]:
+    distance = roll_distance(track.header, track.deltas[0] if track.deltas else track.last_duration)
+    if not distance:
+        return ()
     description = full_box(b"sgpd", 1, 0, b"roll", struct.pack(">IIh", 2, 1, -min(distance, 0x7FFF)))
     members = full_box(b"sbgp", 0, 0, b"roll", struct.pack(">III", 1, track.samples, 1))
     return description, members

@@ -32,7 +32,7 @@ DAMAGE = (ValueError, KeyError, IndexError, OverflowError, struct.error)
 _MAX_MOOV = 1 << 30
 _MAX_INIT = 256 << 10
 _SEARCH_BYTES = 1 << 20
-_MFHD = b"moof\0\0\0\x10mfhd"
+MOOF_START = b"moof\0\0\0\x10mfhd"
 _MAX_MOOF = 64 << 20
 _PEEK = 2048
 _PROGRESS_FRAGMENTS = 256
@@ -63,6 +63,7 @@ class Moov:
 class Outline:
     """Where the parts of a file are. `area` is the size of the header area, `media` where fragments begin.
 
+    `init` is where the init `moov` of a fragmented file is.
     `has_helper` says that a crash struck between two steps of growing the header area; `is_torn` that a final
     file lacks its end.
     """
@@ -74,6 +75,7 @@ class Outline:
     moov: Moov | None = None
     has_helper: bool = False
     is_torn: bool = False
+    init: int = 0
 
 
 @dataclass(slots=True)
@@ -138,10 +140,10 @@ def _outline_fragmented(disk: Disk, area: int, size: int) -> Outline:
 
 def _outline_init(disk: Disk, area: int, size: int, has_helper: bool) -> Outline:
     """The init area: one `moov`, with `free` boxes where older ones were and newer ones may come."""
-    moov, offset = None, area
+    moov, offset, init = None, area, 0
     while (header := _box_at(disk, offset)) is not None and header[1] in (b"free", b"moov"):
         if header[1] == b"moov":
-            moov = _read_moov(disk, offset, size)
+            moov, init = _read_moov(disk, offset, size), offset
         offset += header[0]
         if offset > size or not header[0]:
             break
@@ -149,7 +151,7 @@ def _outline_init(disk: Disk, area: int, size: int, has_helper: bool) -> Outline
         # Our layout without its init segment: a crash before there was any media, or damage since.
         is_young = size == FREE_OFFSET + 8 or 0 <= size - area <= _MAX_INIT
         return Outline(Condition.EMPTY if is_young else Condition.FOREIGN, size)
-    return Outline(Condition.FRAGMENTED, size, area, offset, moov, has_helper)
+    return Outline(Condition.FRAGMENTED, size, area, offset, moov, has_helper, init=init)
 
 
 def reopened(disk: Disk, final: Outline) -> Outline:
@@ -236,12 +238,12 @@ def _index_fragment(
     disk: Disk, offset: int, file_size: int, origin_ms: int, tracks: dict[int, TrackIndex]
 ) -> int:
     """Add the fragment at `offset` to the index; its size, 0 when there is none that is whole."""
-    fragment = _whole_fragment(disk, offset, file_size)
+    fragment = whole_fragment(disk, offset, file_size)
     if fragment is None:
         return 0
     moof, size = fragment
     try:
-        runs = list(_parse_runs(moof, offset, origin_ms, tracks))
+        runs = list(parse_runs(moof, offset, origin_ms, tracks))
     except DAMAGE:
         return 0
     if sum(run.size_bytes for _, run, _ in runs) != size - len(moof) - 8:
@@ -254,15 +256,15 @@ def _index_fragment(
 def _next_moof(disk: Disk, offset: int, file_size: int) -> int:
     """Where the next `moof` of ours seems to begin, from `offset` on; 0 when there is none."""
     while offset < file_size:
-        data = disk.read(offset, _SEARCH_BYTES + 4 + len(_MFHD))
-        found = data.find(_MFHD, 4)
+        data = disk.read(offset, _SEARCH_BYTES + 4 + len(MOOF_START))
+        found = data.find(MOOF_START, 4)
         if found >= 0:
             return offset + found - 4
         offset += _SEARCH_BYTES
     return 0
 
 
-def _whole_fragment(disk: Disk, offset: int, file_size: int) -> tuple[bytes, int] | None:
+def whole_fragment(disk: Disk, offset: int, file_size: int) -> tuple[bytes, int] | None:
     """The `moof` at `offset`, and the size of it with its `mdat`; None when any of that is missing."""
     head = disk.read(offset, _PEEK)
     header = parse_header(head)
@@ -277,7 +279,7 @@ def _whole_fragment(disk: Disk, offset: int, file_size: int) -> tuple[bytes, int
     return head[:moof_size], moof_size + mdat[0]
 
 
-def _parse_runs(
+def parse_runs(
     moof: bytes, offset: int, origin_ms: int, tracks: dict[int, TrackIndex]
 ) -> Iterator[tuple[TrackIndex, Run, int]]:
     """The runs of a `moof` that `fragment.serialize_head` wrote. Raises when anything is different."""

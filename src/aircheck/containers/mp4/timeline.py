@@ -72,15 +72,19 @@ def ticks_at(time_s: Fraction, timescale: int) -> int:
     return round(time_s * timescale)
 
 
-def edit_of(track: TrackIndex, zero_s: Fraction, movie_scale: int) -> Edit:
-    """The track's edit in a progressive file, where its media begins with its first dts at 0."""
+def edit_of(track: TrackIndex, zero_s: Fraction, movie_scale: int, end_s: Fraction | None = None) -> Edit:
+    """The track's edit in a progressive file, where its media begins with its first dts at 0.
+
+    Nothing is shown before `zero_s`, nor from `end_s` on.
+    """
     scale = track.header.timescale
     late_s = _seconds(track, track.first_pts) - zero_s
     if late_s > 0:
         empty, begin = round(late_s * movie_scale), track.first_pts
     else:
         empty, begin = 0, max(ticks_at(zero_s, scale), track.first_dts)
-    shown = max(0, track.end_pts - begin)
+    end = track.end_pts if end_s is None else min(track.end_pts, ticks_at(end_s, scale))
+    shown = max(0, end - begin)
     return Edit(empty, begin - track.first_dts, ceil(Fraction(shown * movie_scale, scale)))
 
 
