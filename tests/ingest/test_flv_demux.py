@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from aircheck.ingest.flv_demux import SETTLE_NS, FlvDemuxer, Message
 from aircheck.media.packet import Batch, Packet
-from aircheck.media.track import Codec
+from aircheck.media.track import DATA_TRACK, Codec
 from aircheck.wire import amf, flv
 
 NOW_NS = 1_700_000_000_000_000_000
@@ -27,11 +27,14 @@ class Bench:
         self.notices: list[tuple[str, dict[str, Any]]] = []
         self.demuxer = FlvDemuxer(on_notice=lambda name, facts: self.notices.append((name, facts)))
         self.packets: list[Packet] = []
+        """Of audio and video."""
+        self.data: list[Packet] = []
         self.feed(*messages)
 
     def feed(self, *messages: Message) -> Batch:
         batch = self.demuxer.feed(messages, NOW_NS)
-        self.packets += batch.packets
+        self.packets += batch.without_data().packets
+        self.data += [packet for packet in batch.packets if packet.track is DATA_TRACK]
         return batch
 
     def of(self, codec: Codec) -> list[Packet]:
@@ -409,9 +412,75 @@ def test_metadata_is_kept_but_makes_no_tracks() -> None:
     bench.feed((18, 0, amf.serialize("onMetaData", {})))
     assert bench.demuxer.metadata == {}
     bench.feed(
-        (18, 0, amf.serialize("onMetaData")), (18, 0, amf.serialize("onTextData", 1)), (18, 0, b"\x02")
+        (18, 0, amf.serialize("onMetaData")),
+        (18, 0, amf.serialize("@clearDataFrame", "onMetaData")),
+        (18, 0, b""),
+        (18, 0, b"\x02"),
     )
-    assert bench.counted == {"ignored_messages": 1, "malformed_metadata": 1}
+    assert bench.counted == {"ignored_messages": 2, "malformed_metadata": 1}
+    assert bench.data == []
+
+
+TEXT, CUE = amf.serialize("onTextData", {"text": "hello"}), amf.serialize("onCuePoint", {"name": "a"})
+
+
+def test_data_messages_become_packets_on_the_time_of_the_media() -> None:
+    bench = Bench(
+        AVC_HEADER, AAC_HEADER, (9, 5_000, KEY), (8, 5_010, AAC), (18, 5_025, TEXT), (18, 5_025, CUE)
+    )
+    batch = bench.feed((9, 5_040, INTER), (18, 5_032, amf.serialize("@setDataFrame") + TEXT))
+    assert [(p.pts, p.dts, p.data) for p in bench.data] == [
+        (5_025 * 90, 5_025 * 90, TEXT),
+        (5_025 * 90 + 1, 5_025 * 90 + 1, CUE),
+        (5_032 * 90, 5_032 * 90, TEXT),
+    ]
+    assert batch.has_data
+    assert not batch.tracks_changed, "media goes on as before"
+    assert batch.size_bytes == sum(len(p.data) for p in batch.packets)
+    assert [track.id for track in bench.demuxer.tracks] == [1, 2], "data has no number among the media"
+    assert bench.counted == {}
+
+
+def test_data_before_any_media_waits_for_its_first_packet() -> None:
+    bench = Bench((18, 0, TEXT), AVC_HEADER)
+    assert bench.data == []
+    batch = bench.feed((18, 7_000, CUE), (9, 90_000, KEY), (18, 90_020, TEXT))
+    assert [p.track.codec for p in batch.packets] == [Codec.H264, Codec.AMF0, Codec.AMF0, Codec.AMF0]
+    assert [(p.dts, p.data) for p in bench.data] == [
+        (90_000 * 90, TEXT),
+        (90_000 * 90 + 1, CUE),
+        (90_020 * 90, TEXT),
+    ]
+    assert bench.counted == {}
+
+
+def test_too_much_data_before_any_media_is_counted() -> None:
+    large = amf.serialize("onTextData", "x" * 60_000)
+    bench = Bench(*((18, 0, large) for _ in range(6)), AVC_HEADER, (9, 0, KEY))
+    assert len(bench.data) == 4
+    assert bench.counted == {"ignored_messages": 2}
+
+
+@pytest.mark.parametrize("timestamp", [0, 41_001, 4_000_000_000])
+def test_data_whose_time_is_not_the_medias_is_put_where_that_stands(timestamp: int) -> None:
+    bench = Bench(AVC_HEADER, (9, 40_000, KEY), (18, timestamp, TEXT), (9, 40_040, INTER))
+    assert [p.dts for p in bench.data] == [40_000 * 90]
+    assert [p.dts for p in bench.packets] == [40_000, 40_040], "its clock is nobody else's"
+    assert bench.counted == {"displaced_data": 1}
+
+
+def test_data_follows_a_clock_that_wraps_and_one_that_begins_anew() -> None:
+    bench = Bench(AVC_HEADER, (9, WRAP - 20, KEY), (9, 20, INTER), (18, 30, TEXT))
+    bench.feed((9, 200_000, INTER), (9, 40, KEY), (18, 60, CUE), (9, 80, INTER))
+    dts = {p.dts for p in bench.packets}
+    text, cue = (p.dts // 90 for p in bench.data)
+    assert text - 10 in dts
+    assert {cue - 20, cue + 20} <= dts
+
+
+def test_a_batch_without_data_is_marked_so() -> None:
+    bench = Bench(AVC_HEADER, (9, 0, KEY), (18, 0, TEXT))
+    assert not bench.feed((9, 40, INTER)).has_data
 
 
 def test_the_last_color_info_is_kept_until_it_is_taken_back() -> None:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from aircheck.ingest.flv_demux import FlvDemuxer
 from aircheck.media.packet import Packet
-from aircheck.media.track import Codec, Track
+from aircheck.media.track import DATA_TRACK, Codec, Track
 from aircheck.playback.flv_mux import FlvMuxer
 from aircheck.wire import amf
 
@@ -23,7 +23,7 @@ PCMU = Track(1, Codec.PCMU, 8000, sample_rate=8000, channels=1)
 
 def stream_of(*codecs: str, **options: int) -> tuple[tuple[Track, ...], list[Packet]]:
     demuxer = FlvDemuxer()
-    packets = demuxer.feed(encode(*codecs, **options).messages(), 0).packets
+    packets = demuxer.feed(encode(*codecs, **options).messages(), 0).without_data().packets
     return demuxer.tracks, packets
 
 
@@ -48,7 +48,7 @@ def test_libavformat_reads_the_packets_that_went_in(codecs: tuple[str, ...]) -> 
 def test_what_is_muxed_demuxes_to_the_same(codecs: tuple[str, ...]) -> None:
     tracks, packets = stream_of(*codecs)
     muxer, demuxer = FlvMuxer(tracks), FlvDemuxer()
-    again = demuxer.feed([*muxer.header_messages(), *muxer.to_messages(packets)], 0).packets
+    again = demuxer.feed([*muxer.header_messages(), *muxer.to_messages(packets)], 0).without_data().packets
     assert as_values(again) == as_values(packets)
     assert demuxer.tracks == tracks
 
@@ -119,10 +119,16 @@ def test_a_track_that_appears_later_is_sent_on_its_own_number() -> None:
 def test_what_rtmp_has_no_code_for_is_left_out() -> None:
     tracks, packets = stream_of("libx264", "aac")
     second = Track(3, Codec.PCMU, 8000, sample_rate=8000, channels=1)
-    data = Track(4, Codec.AMF0, 1000)
-    muxer = FlvMuxer([*tracks, second, data])
-    strangers = [Packet(track, 0, 0, True, b"x") for track in (second, data)]
-    assert len(muxer.to_messages([*packets[:2], *strangers])) == 2
+    muxer = FlvMuxer([*tracks, second])
+    assert len(muxer.to_messages([*packets[:2], Packet(second, 0, 0, True, b"x")])) == 2
+
+
+def test_data_messages_go_out_as_they_came_in() -> None:
+    tracks, packets = stream_of("libx264", "aac")
+    text = amf.serialize("onTextData", {"text": "hello"})
+    muxer = FlvMuxer([*tracks, DATA_TRACK], origin_ms=20)
+    messages = muxer.to_messages([packets[0], Packet(DATA_TRACK, 90 * 120, 90 * 120, True, text)])
+    assert messages[1:] == [(18, 100, text)]
 
 
 @given(st.integers(-(1 << 40), 1 << 40), st.integers(-(1 << 30), 1 << 30), st.integers(-(1 << 30), 1 << 30))

@@ -54,6 +54,8 @@ class Stream:
         self.back_buffer = BackBuffer(back_buffer_bytes)
         self.notices: Callable[[], Mapping[str, int]] = dict
         """What was odd in its media so far, by kind; whoever feeds the stream puts its counters here."""
+        self.on_keyframe_wanted: Callable[[], None] | None = None
+        """Asks the publisher for a key frame; None where it cannot be asked, as over RTMP."""
         self._rate_from: tuple[int, int] = (0, 0)
         self._rate_bps = 0
         self._subscribers: tuple[Subscriber, ...] = ()
@@ -93,7 +95,7 @@ class Stream:
         counters.size_bytes += batch.size_bytes
         counters.batches += 1
         self.last_arrival_ns = batch.arrival_ns
-        if batch.tracks_changed:
+        if batch.tracks_changed or batch.has_data:
             self._take_tracks(batch.packets)
         if not self.first_arrival_ns:
             self.first_arrival_ns = batch.arrival_ns
@@ -126,6 +128,11 @@ class Stream:
         was_watched = self.is_watched
         self._subscribers = tuple(other for other in self._subscribers if other is not subscriber)
         self._tell_demand(was_watched)
+
+    def request_keyframe(self) -> None:
+        """Somebody waits for a key frame. Publishers may take a while, or may not be able to send one."""
+        if self.on_keyframe_wanted is not None and self.is_live:
+            self.on_keyframe_wanted()
 
     def end(self, reason: EndReason, at_ns: int) -> None:
         """The publication is over: every subscriber is told once, and the stream keeps its facts."""

@@ -1,9 +1,10 @@
 """FlvDemuxer: RTMP's audio, video and data messages become tracks and packets.
 
 Tracks come from the media itself, sequence headers or first frames, never from onMetaData. Times follow the
-policy of `aircheck.media.timeline`. Whatever a peer sends, `feed` does not raise: what cannot be used is
-counted in `counters` and told to `on_notice`. The nanoseconds that Enhanced RTMP may add to a timestamp are
-below the resolution of video here; audio has its grid.
+policy of `aircheck.media.timeline`. Data messages become packets of `DATA_TRACK`; what comes before the first
+audio or video waits for it, so that data alone makes no stream. Whatever a peer sends, `feed` does not raise:
+what cannot be used is counted in `counters` and told to `on_notice`. The nanoseconds that Enhanced RTMP may
+add to a timestamp are below the resolution of video here; audio has its grid.
 
 `feed` is the hottest loop of an RTMP publisher. Frames of classic H.264 (and H.265) and of classic AAC
 are handled right in it; all else goes through `wire.flv` to `_take`.
@@ -18,10 +19,18 @@ from functools import partial
 from typing import Any
 
 from aircheck.ingest import flv_tracks
+from aircheck.ingest.flv_data import DataLane
 from aircheck.media import aac, av1, h264
 from aircheck.media.bits import BitstreamError
 from aircheck.media.packet import Batch, Packet, Payload
-from aircheck.media.timeline import FORWARD_JUMP_MS, NEVER, FrameGrid, Jump, Timeline, TrackClock
+from aircheck.media.timeline import (
+    FORWARD_JUMP_MS,
+    NEVER,
+    FrameGrid,
+    Jump,
+    Timeline,
+    TrackClock,
+)
 from aircheck.media.track import Codec, Kind, Track
 from aircheck.wire import amf, flv
 from aircheck.wire.errors import AmfError
@@ -77,7 +86,9 @@ class DemuxCounters:
     unsupported_frames: int = 0
     """Dropped: nothing of ours understands this codec."""
     ignored_messages: int = 0
-    """Of no use to a recorder: seek marks, ends of sequences, data that is no metadata."""
+    """Of no use to a recorder: seek marks, ends of sequences, empty data, too much data before any media."""
+    displaced_data: int = 0
+    """Data messages put where the media stood, because their own time was not on its clock."""
     bad_composition_times: int = 0
     early_timestamps: int = 0
     """Packets put one tick after their predecessor."""
@@ -92,6 +103,7 @@ class DemuxCounters:
 _FrameTaker = Callable[[int, memoryview, list[Packet]], None]
 
 _UNKNOWN = Track(0, Codec.AMF0, 1)
+_SET_DATA_FRAME = amf.serialize("@setDataFrame")
 
 
 class _Lane:
@@ -161,6 +173,7 @@ class FlvDemuxer:
         self._lanes: dict[tuple[Kind, int], _Lane] = {}
         self._unannounced: list[Track] = []
         """Tracks of which no packet went out yet."""
+        self._data = DataLane(self._timeline)
         self._first_media_ns: int | None = None
         self._primary_video = _UNKNOWN
         self._fast_video: _Lane | None = None
@@ -170,7 +183,7 @@ class FlvDemuxer:
 
     @property
     def tracks(self) -> tuple[Track, ...]:
-        """The tracks known so far, in the order in which they appeared: their ids are 1, 2, ..."""
+        """Audio and video known so far, in the order in which they appeared: their ids are 1, 2, ..."""
         tracks = (lane.track for lane in self._lanes.values() if lane.is_known)
         return tuple(sorted(tracks, key=lambda track: track.id))
 
@@ -179,6 +192,7 @@ class FlvDemuxer:
         lanes = self._lanes.values()
         self._counters.early_timestamps = sum(lane.clock.bumps for lane in lanes)
         self._counters.audio_resyncs = sum(lane.grid.resyncs for lane in lanes)
+        self._counters.displaced_data = self._data.displaced
         return self._counters
 
     def notices(self) -> dict[str, int]:
@@ -245,6 +259,9 @@ class FlvDemuxer:
                 append(Packet(audio.track, pts, pts, True, body[2:]))
                 size_bytes += body_bytes - 2
                 continue
+            if type_id == DATA_MESSAGE:
+                self._take_data(timestamp, body, packets)
+                continue
             before = len(packets)
             self._take(type_id, timestamp, body, packets, arrival_ns)
             for packet in packets[before:]:
@@ -252,15 +269,15 @@ class FlvDemuxer:
                 has_keyframe |= packet.is_keyframe and packet.track is self._primary_video
             video, audio = self._fast_video, self._fast_audio
         tracks_changed = self._unannounced != [] and self._announce(packets)
-        return Batch(packets, arrival_ns, size_bytes, tracks_changed, has_keyframe)
+        data_bytes = self._data.end_batch(packets)
+        return Batch(
+            packets, arrival_ns, size_bytes + data_bytes, tracks_changed, has_keyframe, data_bytes > 0
+        )
 
     def _take(
         self, type_id: int, timestamp: int, body: Payload, packets: list[Packet], arrival_ns: int
     ) -> None:
-        """One message of any kind."""
-        if type_id == DATA_MESSAGE:
-            self._take_data(body)
-            return
+        """One message of audio, video or anything else but data."""
         if self._first_media_ns is None:
             self._first_media_ns = arrival_ns
         try:
@@ -466,21 +483,27 @@ class FlvDemuxer:
 
     # ---------------------------------------------------------------------------------------- metadata
 
-    def _take_data(self, body: Payload) -> None:
+    def _take_data(self, timestamp: int, body: Payload, packets: list[Packet]) -> None:
+        plain = bytes(body).removeprefix(_SET_DATA_FRAME)
+        if self._is_data(plain) and not self._data.take(timestamp, plain, packets):
+            self._count("ignored_messages", type_id=DATA_MESSAGE)
+
+    def _is_data(self, body: bytes) -> bool:
+        """Whether this is a message that means something; onMetaData is kept here, too."""
         try:
             values = amf.parse(body)
         except AmfError as error:
             self._count("malformed_metadata", error=str(error))
-            return
-        if values[:1] == ["@setDataFrame"]:
-            del values[0]
+            return False
         match values:
             case ["onMetaData", dict() as members, *_]:
                 self.metadata = dict(members)
             case ["onMetaData", *_]:
                 self.metadata = {}
-            case _:
+            case [] | ["@clearDataFrame", *_]:
                 self._count("ignored_messages", type_id=DATA_MESSAGE)
+                return False
+        return True
 
     def _take_color_info(self, body: memoryview) -> None:
         try:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from aircheck.media.track import Track
+from aircheck.media.track import DATA_TRACK, Track
 
 Payload: TypeAlias = bytes | bytearray | memoryview
 """Bytes that nobody changes any more. Whoever holds a packet may keep its payload."""
@@ -31,8 +31,9 @@ class Packet:
 class Batch:
     """The packets that one read of a publisher's socket yielded, in the order of arrival.
 
-    `arrival_ns` is wall-clock time (ns since the epoch, UTC) of the read. `tracks_changed` is set when a
-    packet in here belongs to a `Track` object that no earlier batch of the stream had.
+    `arrival_ns` is wall-clock time (ns since the epoch, UTC) of the read. `tracks_changed` is set when an
+    audio or video packet in here belongs to a `Track` object that no earlier batch of the stream had,
+    `has_data` when there are packets of `DATA_TRACK`.
     """
 
     packets: list[Packet]
@@ -40,3 +41,10 @@ class Batch:
     size_bytes: int
     tracks_changed: bool = False
     has_video_keyframe: bool = False
+    has_data: bool = False
+
+    def without_data(self) -> Batch:
+        """The audio and video of it, which may be nothing."""
+        packets = [packet for packet in self.packets if packet.track is not DATA_TRACK]
+        size_bytes = sum(len(packet.data) for packet in packets)
+        return replace(self, packets=packets, size_bytes=size_bytes, has_data=False)

@@ -91,3 +91,15 @@ class Track:
     @property
     def is_audio(self) -> bool:
         return self.codec.kind is Kind.AUDIO
+
+    @property
+    def is_data(self) -> bool:
+        return self.codec.kind is Kind.DATA
+
+
+DATA_TRACK = Track(1000, Codec.AMF0, 90_000)
+"""The data messages of any stream: onMetaData, cue points, text. Always this very object.
+
+Its number is behind those of all audio and video, so that these have the same ones with it and without it.
+The clock is fine enough for messages of one millisecond to follow each other.
+"""

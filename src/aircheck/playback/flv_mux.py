@@ -12,7 +12,7 @@ from typing import TypeAlias
 from aircheck.media import flac, vp9
 from aircheck.media.packet import Packet
 from aircheck.media.timeline import rescale
-from aircheck.media.track import Codec, Kind, Track
+from aircheck.media.track import DATA_TRACK, Codec, Kind, Track
 from aircheck.wire import amf, flv
 from aircheck.wire.amf import AmfValue, EcmaArray
 from aircheck.wire.flv import (
@@ -113,13 +113,16 @@ class FlvMuxer:
         """The messages of packets, in their order.
 
         A track that is new, or has a new configuration, gets its sequence header first. Tracks that RTMP has
-        no code for (data, G.711 beside other audio) are left out. Times before the origin become 0.
+        no code for (G.711 beside other audio) are left out. Times before the origin become 0.
         """
         messages: list[Message] = []
         for packet in packets:
             track = packet.track
             route = self._routes.get(track.id)
             if route is None or route.track is not track:
+                if track is DATA_TRACK:
+                    messages.append((DATA_MESSAGE, self._timestamp(packet), bytes(packet.data)))
+                    continue
                 route = self._add_route(track)
                 header = route.header() if route is not None else None
                 if header is not None:

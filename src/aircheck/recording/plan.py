@@ -28,6 +28,7 @@ class RecordingPlan:
 
     `container` is what is wanted: pictures that it cannot hold are put into the nearest one that can.
     `pre_roll_ms` begins that much in the past, at a key frame, as far as the stream's back buffer reaches.
+    `keeps_data` keeps data messages (onMetaData, cue points, text) beside audio and video.
     `max_duration_ms` ends the recording after that much media. `reconnect_s` is how long it waits for a
     publisher that was lost to come back under the same name; `splits_at_reconnect` begins a new file
     then. `min_free_bytes` is the reserve of the disk: below it files are ended cleanly and none is begun.
@@ -43,6 +44,7 @@ class RecordingPlan:
     audio: AudioPlan = AudioPlan()
     rotation: RotationRule = NEVER
     has_rotation_index: bool = True
+    keeps_data: bool = False
     pre_roll_ms: int = 0
     max_duration_ms: int | None = None
     reconnect_s: float = 0.0

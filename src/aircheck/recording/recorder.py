@@ -18,6 +18,7 @@ from aircheck.errors import ContainerError
 from aircheck.facts import EndReason, EventKind, GapFacts, RecordingFacts, RecordingState, StreamFacts
 from aircheck.hub.stream import Stream
 from aircheck.media.packet import Batch
+from aircheck.media.track import DATA_TRACK
 from aircheck.recording.armed import Armed, ArmedRequests
 from aircheck.recording.audio import AudioStage
 from aircheck.recording.filing import Filing
@@ -25,7 +26,7 @@ from aircheck.recording.journal import FinishedFiles, Journal
 from aircheck.recording.plan import RecordingPlan
 from aircheck.recording.recording import Recording
 from aircheck.recording.reports import ROW_TIMEOUT_S, Reports
-from aircheck.recording.rotation import dts_ms
+from aircheck.recording.rotation import dts_ms, end_ms
 from aircheck.recording.volume import Volume
 from aircheck.recording.volumes import Volumes
 from aircheck.tasks import TaskGroup
@@ -130,10 +131,17 @@ class Recorder:
         past = stream.back_buffer.packets(since_ns=self._clock.wall_ns() - plan.pre_roll_ms * 1_000_000)
         if not past:
             return None
-        lead_ns = (dts_ms(past[-1]) - dts_ms(past[0])) * 1_000_000
+        batch = Batch(
+            past,
+            stream.last_arrival_ns,
+            sum(len(packet.data) for packet in past),
+            tracks_changed=True,
+            has_video_keyframe=True,
+            has_data=DATA_TRACK in stream.tracks,
+        )
+        lead_ns = (end_ms(batch) - dts_ms(past[0])) * 1_000_000
         recording.facts = replace(recording.facts, start_ns=recording.facts.start_ns - lead_ns)
-        size_bytes = sum(len(packet.data) for packet in past)
-        return Batch(past, stream.last_arrival_ns, size_bytes, tracks_changed=True, has_video_keyframe=True)
+        return batch
 
     def arm(
         self,

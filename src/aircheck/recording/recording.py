@@ -30,12 +30,12 @@ from aircheck.errors import StreamError
 from aircheck.facts import EndReason, GapFacts, GapReason, RecordingFacts, RecordingState, SegmentFacts
 from aircheck.hub.stream import Stream
 from aircheck.media.packet import Batch, Packet
-from aircheck.media.track import Track
+from aircheck.media.track import DATA_TRACK, Track
 from aircheck.recording.gaps import GapLog, reason_of
 from aircheck.recording.patience import Patience
 from aircheck.recording.plan import RecordingPlan
 from aircheck.recording.rejoin import SEAM_MS, Break
-from aircheck.recording.rotation import dts_ms, pts_ms
+from aircheck.recording.rotation import dts_ms, end_ms, pts_ms
 from aircheck.recording.segment import Segment
 from aircheck.recording.segmenter import Segmenter
 from aircheck.recording.settling import Settling
@@ -112,6 +112,10 @@ class Recording:
     def deliver(self, batch: Batch) -> None:
         if self._is_ended or self.is_paused:
             return
+        if batch.has_data and not self.plan.keeps_data:
+            batch = batch.without_data()
+            if not batch.packets:
+                return
         if self._break.is_on_record:
             batch = self._after_break(batch)
             if not batch.packets:
@@ -119,7 +123,7 @@ class Recording:
         if self._settling is not None:
             self._hold(batch)
             return
-        if self._ends_at_ms is not None and dts_ms(batch.packets[-1]) >= self._ends_at_ms:
+        if self._ends_at_ms is not None and end_ms(batch) >= self._ends_at_ms:
             self._deliver_last(batch)
             return
         self._last_arrival_ns = batch.arrival_ns
@@ -272,12 +276,12 @@ class Recording:
     def _settle(self) -> None:
         """Begin the first segment with the tracks that have appeared."""
         held = self._settling.end() if self._settling is not None else []
-        if not held:
+        packets = [packet for batch in held for packet in batch.without_data().packets]
+        if not packets:
             return
         assert self._settling is not None
         self._skipped_while_settling = self._settling.skipped_packets
         self._settling = None
-        packets = [packet for batch in held for packet in batch.packets]
         for packet in packets:
             self._segmenter.know(packet.track)
         segment = self._segmenter.begin(min(map(pts_ms, packets)))
@@ -357,6 +361,9 @@ class Recording:
         if not self.gap_log.is_open:
             self._begin_gap(GapReason.SLOW_DISK, segmenter.last_ms)
         for i, packet in enumerate(batch.packets):
+            if packet.track is DATA_TRACK:
+                self.gap_log.drop(packet)
+                continue
             if segmenter.tracks.get(packet.track.id) is not packet.track:
                 segmenter.know(packet.track)
             if self._may_resume(packet):

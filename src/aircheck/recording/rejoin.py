@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from aircheck.media.packet import Batch, Packet
-from aircheck.media.track import Track
+from aircheck.media.track import DATA_TRACK, Track
 from aircheck.recording.rotation import dts_ms
 
 SEAM_MS = 20
@@ -45,6 +45,8 @@ class Seam:
 
     def _match(self, track: Track) -> Track:
         """The old track that goes on in this one, else this one under a number that is its kind's or free."""
+        if track is DATA_TRACK:
+            return track
         for old in self._known.values():
             if replace(track, id=old.id) == old:
                 return old
@@ -89,8 +91,9 @@ class Break:
 
 
 def find_start(batch: Batch, *, has_video: bool) -> int | None:
-    """Where media can go on after a break: at a key frame, or anywhere in a stream without video."""
+    """Where media can go on after a break: at a key frame, or at any sound in a stream without video."""
     for i, packet in enumerate(batch.packets):
-        if not has_video or (packet.track.is_video and packet.is_keyframe):
+        track = packet.track
+        if (track.is_video and packet.is_keyframe) if has_video else track is not DATA_TRACK:
             return i
     return None

@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from aircheck.media.packet import Packet
-from aircheck.media.track import Track
+from aircheck.media.packet import Batch, Packet
+from aircheck.media.track import DATA_TRACK, Track
 
 LAGGARD_MS = 3000
 """A track that has not passed the cut by then is silent: the old segment is closed without it."""
@@ -55,6 +55,8 @@ class RotationRule:
 
 
 NEVER = RotationRule()
+
+_LONG_AGO_MS = -(1 << 62)
 
 
 def parse_rotation(text: str) -> RotationRule:
@@ -123,3 +125,11 @@ def pts_ms(packet: Packet) -> int:
 
 def dts_ms(packet: Packet) -> int:
     return packet.dts * 1000 // packet.track.timescale
+
+
+def end_ms(batch: Batch) -> int:
+    """Where the audio and video of a batch have come to; far in the past without any."""
+    if not batch.has_data:
+        return dts_ms(batch.packets[-1])
+    media = (packet for packet in reversed(batch.packets) if packet.track is not DATA_TRACK)
+    return next(map(dts_ms, media), _LONG_AGO_MS)

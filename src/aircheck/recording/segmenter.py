@@ -7,13 +7,16 @@ changed track, or comes during a cut is looked at packet by packet. During a cut
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Protocol
 
 from aircheck.media.packet import Batch, Packet
-from aircheck.media.track import Track
+from aircheck.media.track import DATA_TRACK, Track
 from aircheck.recording.rotation import Cut, RotationRule, dts_ms, next_boundary_ns, pts_ms
 from aircheck.recording.segment import Segment
+
+_log = logging.getLogger(__name__)
 
 CUT_TIMEOUT_NS = 5_000_000_000
 
@@ -81,7 +84,13 @@ class Segmenter:
         """Give a batch to the current segment, or to those that its packets belong to."""
         segment = self.current
         assert segment is not None
-        if batch.tracks_changed or self._cut is not None or self._awaiting_key or self._may_cut(batch):
+        if (
+            batch.tracks_changed
+            or batch.has_data
+            or self._cut is not None
+            or self._awaiting_key
+            or self._may_cut(batch)
+        ):
             self.sort(batch)
         else:
             packets = batch.packets
@@ -93,16 +102,38 @@ class Segmenter:
         """Give each packet to the segment that it belongs to, in order."""
         self._runs_arrival_ns = batch.arrival_ns
         for packet in batch.packets:
+            if packet.track is DATA_TRACK:
+                self._take_data(packet)
+                continue
             segment = self._segment_of(packet)
             if segment is None:
                 continue
-            if not self._runs or self._runs[-1][0] is not segment:
-                self._runs.append((segment, []))
-            self._runs[-1][1].append(packet)
+            self._run_of(segment).append(packet)
             self.last_ms = dts_ms(packet)
             if self._cut is not None and self._cut.is_over(self.last_ms):
                 self.end_cut()
         self._write_runs()
+
+    def _run_of(self, segment: Segment) -> list[Packet]:
+        if not self._runs or self._runs[-1][0] is not segment:
+            self._runs.append((segment, []))
+        return self._runs[-1][1]
+
+    def _take_data(self, packet: Packet) -> None:
+        """A data message goes where its time lies. It neither begins a segment nor keeps one open, and only
+        files that hold data have a track for it."""
+        segment = self.current
+        if self._cut is not None and pts_ms(packet) < self._cut.at_ms:
+            segment = self._old
+        if segment is None:
+            return
+        if DATA_TRACK.id not in segment.tracks:
+            segment.add_track(DATA_TRACK, self._refuse_data)
+        self._run_of(segment).append(packet)
+
+    def _refuse_data(self, segment: Segment, track: Track) -> None:
+        """The segment counts what it leaves out."""
+        _log.warning("file has no room for data messages file=%s track=%d", segment.facts.path, track.id)
 
     def split(self) -> None:
         """Go on in a new segment at the next chance."""
@@ -162,7 +193,8 @@ class Segmenter:
     def _write_runs(self) -> None:
         runs, self._runs = self._runs, []
         for segment, packets in runs:
-            segment.end_ms = dts_ms(packets[-1])
+            media = (packet for packet in reversed(packets) if packet.track is not DATA_TRACK)
+            segment.end_ms = next(map(dts_ms, media), segment.end_ms)
             segment.write(packets, sum(len(packet.data) for packet in packets), self._runs_arrival_ns)
 
     def _segment_of(self, packet: Packet) -> Segment | None:
@@ -233,7 +265,8 @@ class Segmenter:
         self.last_ms = at_ms
         self._begin_segment()
         self._is_split_wanted = False
-        self._cut = Cut(at_ms, primary_id, set(old.tracks), self._rule.waits_for_keyframe)
+        followed = {track.id for track in old.tracks.values() if track is not DATA_TRACK}
+        self._cut = Cut(at_ms, primary_id, followed, self._rule.waits_for_keyframe)
 
     def _segment_in_cut(self, packet: Packet) -> Segment | None:
         cut, old = self._cut, self._old
