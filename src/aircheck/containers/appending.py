@@ -12,14 +12,24 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar, Generic
 
 from aircheck.containers import file_record
+from aircheck.containers.existing import Existing
 from aircheck.containers.file_record import MAX_TRACKS, FileRecord
-from aircheck.containers.header import Header, Summary, final_patches, make_final, patched, placed
+from aircheck.containers.header import (
+    Header,
+    Summary,
+    final_patches,
+    growing_patches,
+    make_final,
+    patched,
+    placed,
+)
 from aircheck.containers.key_index import KeyIndex
-from aircheck.containers.lane import L, Lanes, facts_of
+from aircheck.containers.lane import BEFORE_EVERYTHING, L, Lanes, facts_of
 from aircheck.containers.mp4.disk import Disk
 from aircheck.containers.mp4.finalize import Method
 from aircheck.containers.mp4.layout import VirtualFile
@@ -62,11 +72,12 @@ class AppendingWriter(ABC, Generic[L]):
         creation_ns: int,
         fragment_ms: int,
         preallocate_bytes: int,
+        existing: Existing | None = None,
     ) -> None:
-        """Create `path` with a header for `tracks`.
+        """Create `path` with a header for `tracks`, or go on with `existing`, whose tracks these are.
 
         Raises FileExistsError, any other OSError, or ContainerError for tracks that the container cannot
-        hold; then there is no file.
+        hold; then there is no file. To one that exists nothing is done before it gets its first fragment.
         """
         self.path = path
         self._fragment_ms = fragment_ms
@@ -86,6 +97,12 @@ class AppendingWriter(ABC, Generic[L]):
         self.error: OSError | None = None
         """The latest failure of the disk; None again as soon as a fragment is written."""
         self.dropped_packets = 0
+        self._is_committed = existing is not None
+        """The file is final, from an earlier recording: nothing may be written before it is told to grow."""
+        self._existing_start = b""
+        if existing is not None:
+            self._resume(existing)
+            return
         self._header = self._plan_header(tracks)
         self._end = self._header.size_bytes
         self._disk = Disk.create(path)
@@ -95,6 +112,41 @@ class AppendingWriter(ABC, Generic[L]):
             self._disk.close()
             path.unlink(missing_ok=True)
             raise
+
+    def _resume(self, existing: Existing) -> None:
+        """Know what the writer knew that left the file."""
+        self._record, self._header = existing.header.record, existing.header
+        self._disk, self._end = existing.disk, existing.scan.end
+        self._existing_start = patched(existing.start, growing_patches(self._header))
+        self._keys = existing.scan.keys
+        self._origin = -(-self._record.start_us * self.clock_rate // 1_000_000)
+        self._is_origin_written = True
+        for lane, found in zip(self._lanes.all, existing.scan.tracks, strict=True):
+            lane.base = self._origin
+            lane.resume(
+                found.packets,
+                found.size_bytes,
+                found.first_pts,
+                found.max_pts,
+                found.last_dts,
+                found.last_duration,
+            )
+            lane.base = self._base
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether the file is the final one of an earlier recording still."""
+        return self._is_committed
+
+    @property
+    def end_s(self) -> Fraction:
+        """Where the last track ends, on the stream's timeline."""
+        return max(Fraction(lane.end_pts, lane.track.timescale) for lane in self._lanes.all if lane.packets)
+
+    def last_dts(self, number: int) -> int | None:
+        """The dts that must be exceeded in the track of that number (from 0); None without any."""
+        newest = self._lanes.all[number].newest_dts
+        return newest if newest != BEFORE_EVERYTHING else None
 
     # --- what a container adds ---
 
@@ -121,6 +173,15 @@ class AppendingWriter(ABC, Generic[L]):
     def _forget(self) -> None:
         """The fragment composed last is not in the file."""
 
+    def _repeat_configuration(self) -> bytes:
+        """What a file that goes on says of its tracks once more, before the first new fragment."""
+        return b""
+
+    def has_room_for(self, track: Track) -> bool:
+        """Whether `add_track` will find room. Raises ContainerError when the container cannot hold it."""
+        self._new_lane(track)
+        return True
+
     @abstractmethod
     def _announce(self, lane: L) -> bool:
         """Tell the file of a new track; False when there is no room for it. Raises OSError."""
@@ -144,12 +205,15 @@ class AppendingWriter(ABC, Generic[L]):
             return False
         lane = self._new_lane(track)
         self._cut()
+        self._begin_to_grow()
         lane.base = self._base
         if not self._announce(lane):
             return False
         tracks = (*self._record.tracks, facts_of(track))
         self._patch_record(*file_record.late_track_patches(tracks))
+        start = self._disk.read(0, len(self._existing_start))
         with self._lock:
+            self._existing_start = start
             self._record = replace(self._record, tracks=tracks)
             self._lanes.add(lane)
             if track.is_video:
@@ -211,6 +275,7 @@ class AppendingWriter(ABC, Generic[L]):
 
     def _put(self, fragment: Fragment, packets: Sequence[Packet]) -> None:
         try:
+            self._begin_to_grow()
             if not self._is_origin_written:
                 self._patch_record(file_record.start_patch(self._record.start_us))
                 self._is_origin_written = True
@@ -224,6 +289,16 @@ class AppendingWriter(ABC, Generic[L]):
             self.dropped_packets += len(packets)
             raise WriteError(error, len(packets), sum(len(packet.data) for packet in packets)) from error
         self.error = None
+
+    def _begin_to_grow(self) -> None:
+        """A file that was final is one that grows, and known as such, before its first new byte."""
+        if not self._is_committed:
+            return
+        for offset, data in growing_patches(self._header):
+            self._disk.write(data, offset)
+            self._is_committed = False
+        self._disk.sync()
+        self._append(self._repeat_configuration())
 
     def _append(self, data: bytes) -> None:
         """Something that is no media: on disk, or not there at all."""
@@ -334,7 +409,7 @@ class AppendingWriter(ABC, Generic[L]):
     def view(self) -> VirtualFile:
         """The file as the final one it would be now."""
         with self._lock:
-            summary, header = self._summary_now(), self._serialize_header()
+            summary, header = self._summary_now(), self._existing_start or self._serialize_header()
         complete = patched(header, final_patches(self._header, summary))
         return VirtualFile(complete, self.path, len(complete), summary.end, f"h{len(complete)}")
 

@@ -10,7 +10,7 @@ whether it is final, and keeps what is known of a final file, so that nobody has
     areas                        sizes of what the container has reserved in its header
     place and size of the note   8 bytes together
     rows                         one for each track, room for `MAX_TRACKS`
-    note                         the caller's, and room for a second one that may replace it at the end
+    note                         the caller's, and room for others that may replace it, one after the other
 
 All before the note has its fixed place: it is written again in a growing file.
 """
@@ -58,6 +58,7 @@ class FileRecord:
     duration_ms: int = 0
     index_bytes: int = 0
     tracks_bytes: int = 0
+    note_offset: int = FIXED_BYTES
 
     @classmethod
     def new(cls, creation_ns: int, note: bytes, tracks: tuple[TrackFacts, ...]) -> FileRecord:
@@ -84,9 +85,10 @@ class FileRecord:
         return start.ljust(self.total_bytes, b"\0")
 
     def note_patches(self, note: bytes) -> Iterator[Patch]:
-        """Another note behind the first one, as far as there is room; else the first one stays."""
-        offset = FIXED_BYTES + len(self.note)
-        if offset + len(note) <= self.total_bytes:
+        """Another note, at the end of the room that the one there is does not have; else that one stays."""
+        is_in_front = FIXED_BYTES + len(note) <= self.note_offset
+        offset = FIXED_BYTES if is_in_front else self.total_bytes - len(note)
+        if is_in_front or offset >= self.note_offset + len(self.note):
             yield offset, note
             yield _NOTE_OFFSET, struct.pack(">II", offset, len(note))
 
@@ -123,6 +125,7 @@ class FileRecord:
             duration_ms=duration_ms,
             index_bytes=index_bytes,
             tracks_bytes=tracks_bytes,
+            note_offset=note_offset,
         )
 
 
@@ -153,6 +156,11 @@ def late_track_patches(tracks: Sequence[TrackFacts]) -> Iterator[Patch]:
     """The last of `tracks` is new: its row first, then the count that makes it one."""
     yield _HEAD.size + (len(tracks) - 1) * _ROW.size, _rows(tracks[-1:])
     yield _COUNT_OFFSET, _U64.pack(len(tracks))
+
+
+def growing_patch() -> Patch:
+    """Makes a final file one that grows again."""
+    return _SIZE_OFFSET, _U64.pack(0)
 
 
 def final_patches(tracks: Sequence[TrackFacts], duration_ms: int, size_bytes: int) -> Iterator[Patch]:

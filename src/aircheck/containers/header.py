@@ -50,6 +50,10 @@ class Header(Protocol):
         """What the container itself wants to know of a final file, in an order that is always readable."""
         ...
 
+    def growing_patches(self) -> Iterator[Patch]:
+        """What takes back in a final file whatever is no longer true once it grows, as far as it matters."""
+        ...
+
     def place(self, patch: Patch) -> Iterator[Patch]:
         """A patch of the file record as patches of the file."""
         ...
@@ -62,6 +66,11 @@ def final_patches(header: Header, summary: Summary) -> list[Patch]:
         patches += placed(header, header.record.note_patches(summary.note))
     patches += placed(header, file_record.final_patches(summary.tracks, summary.duration_ms, summary.end))
     return patches
+
+
+def growing_patches(header: Header) -> list[Patch]:
+    """All that makes a final file a growing one, each in a piece; it can be read after every single one."""
+    return [*placed(header, [file_record.growing_patch()]), *header.growing_patches()]
 
 
 def placed(header: Header, patches: Iterable[Patch]) -> Iterator[Patch]:

@@ -18,7 +18,7 @@ _NEED_CONFIG = frozenset((Codec.H264, Codec.H265, Codec.AV1, Codec.AAC, Codec.OP
 _DEFAULT_FRAME_RATE = 30
 _GAP_STEPS = 16
 """A step so many times longer than those before is a gap: the packet before it did not last so long."""
-_BEFORE_EVERYTHING = -(1 << 80)
+BEFORE_EVERYTHING = -(1 << 80)
 
 _dts_of = attrgetter("dts")
 _pts_of = attrgetter("pts")
@@ -66,7 +66,7 @@ class Lane:
         self.den = track.timescale // divisor
         self.half = self.den // 2
         self.base = 0
-        self.newest_dts = _BEFORE_EVERYTHING
+        self.newest_dts = BEFORE_EVERYTHING
         """Of the last packet taken, on disk or not: what follows must be later."""
         self.nudged = 0
         self.packets = 0
@@ -106,6 +106,23 @@ class Lane:
         self.packets += len(packets)
         self.size_bytes += sum(map(len, map(_data_of, packets)))
         self.last_dts = dts[-1]
+
+    def resume(
+        self, packets: int, size_bytes: int, first_pts: int, max_pts: int, last_dts: int, step: int
+    ) -> None:
+        """What an earlier writer has put on disk of the track: `step` is how long its last packet lasts.
+
+        Times are the container's ticks, as `ticks` gives them.
+        """
+        if packets:
+            self.packets, self.size_bytes = packets, size_bytes
+            self.first_pts, self.max_pts = self.time_of(first_pts), self.time_of(max_pts)
+            self.last_dts = self.newest_dts = self.time_of(last_dts)
+            self.last_duration = max(1, step * self.den // self.num)
+
+    def time_of(self, ticks: int) -> int:
+        """What `ticks` was given, as far as the container knows."""
+        return ((ticks + self.base) * self.den - self.half + self.den // 2) // self.num
 
     def end_at(self, end_dts: int) -> None:
         """The packet that follows elsewhere tells how long the last one lasts."""

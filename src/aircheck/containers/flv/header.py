@@ -63,6 +63,8 @@ _RECORD_NAME = _name("aircheck") + _STRICT_ARRAY
 _FIELDS_OFFSET = FIRST_TAG_OFFSET + TAG_HEADER_BYTES + len(_BODY_START) + 4
 _DURATION_OFFSET = _FIELDS_OFFSET + len(_DURATION) - 8
 _FILESIZE_OFFSET = _DURATION_OFFSET + len(_FILESIZE)
+_NOTHING = Summary(0, 0, (), KeyIndex())
+
 RECORD_OFFSET = _FIELDS_OFFSET + len(_DURATION) + len(_FILESIZE) + len(_RECORD_NAME) + 4 + _PIECE_HEAD
 """Its first piece, which holds all fields of fixed size. Each piece is an AMF string of its own."""
 
@@ -83,11 +85,23 @@ class FlvHeader:
     def _index_patches(self, summary: Summary) -> Iterator[Patch]:
         keys, entries = summary.keys, self.record.index_bytes // _INDEX_ENTRY
         if entries and len(keys):
-            index = _index(keys.thinned(entries), entries, summary)
-            # Behind it come the end of onMetaData and the size of the tag.
-            offset = self.metadata_end - 4 - len(_OBJECT_END) - len(index)
-            yield offset, index
+            offset = self._index_offset
+            yield offset, _index(keys.thinned(entries), entries, summary)
             yield offset - len(_OBJECT) - len(_INDEX_NAME), _INDEX_NAME
+
+    def growing_patches(self) -> Iterator[Patch]:
+        """The index loses its name before it loses its truth."""
+        entries = self.record.index_bytes // _INDEX_ENTRY
+        if entries:
+            yield self._index_offset - len(_OBJECT) - len(_INDEX_NAME), _RESERVED_NAME
+        yield _FILESIZE_OFFSET, _pack_double(0)
+        yield _DURATION_OFFSET, _pack_double(0)
+
+    @property
+    def _index_offset(self) -> int:
+        """Behind the index come the end of onMetaData and the size of the tag."""
+        entries = self.record.index_bytes // _INDEX_ENTRY
+        return self.metadata_end - 4 - len(_OBJECT_END) - len(_index(KeyIndex(), entries, _NOTHING))
 
     def place(self, patch: Patch) -> Iterator[Patch]:
         offset, data = patch
@@ -123,7 +137,7 @@ def serialize_metadata(record: FileRecord, tracks: Sequence[Track]) -> bytes:
     ]
     entries = record.index_bytes // _INDEX_ENTRY
     if entries:
-        fields.append(_RESERVED_NAME + _OBJECT + _index(KeyIndex(), entries, Summary(0, 0, (), KeyIndex())))
+        fields.append(_RESERVED_NAME + _OBJECT + _index(KeyIndex(), entries, _NOTHING))
     body = _BODY_START + struct.pack(">I", len(fields)) + b"".join(fields) + _OBJECT_END
     return whole_tag(SCRIPT, body)
 

@@ -148,7 +148,8 @@ def metadata_codec_id(codec: Codec) -> int:
     return classic if classic is not None else int.from_bytes(_FOURCC[codec], "big")
 
 
-def whole_tag(type_id: int, body: bytes) -> bytes:
-    """A tag at time 0 with the size that follows it."""
+def whole_tag(type_id: int, body: bytes, time: int = 0) -> bytes:
+    """A tag with the size that follows it."""
     size = len(body)
-    return _pack_head(type_id << 24 | size, 0) + body + pack_size(size + TAG_HEADER_BYTES)
+    stamp = (time & 0xFFFFFF) << 8 | time >> 24 & 0xFF
+    return _pack_head(type_id << 24 | size, stamp) + body + pack_size(size + TAG_HEADER_BYTES)

@@ -10,6 +10,7 @@ from math import floor
 from pathlib import Path
 
 from aircheck.containers.appending import AppendingWriter, Fragment
+from aircheck.containers.existing import Existing
 from aircheck.containers.flv.header import (
     CLOCK_RATE,
     FIRST_TAG_OFFSET,
@@ -57,6 +58,7 @@ class FlvWriter(AppendingWriter[FlvLane]):
         reserve_bytes: int = 32 * 1024,
         fragment_ms: int = 150,
         preallocate_bytes: int = 8 * 1024 * 1024,
+        existing: Existing | None = None,
     ) -> None:
         """Create `path`.
 
@@ -73,6 +75,7 @@ class FlvWriter(AppendingWriter[FlvLane]):
             creation_ns=creation_ns,
             fragment_ms=fragment_ms,
             preallocate_bytes=preallocate_bytes,
+            existing=existing,
         )
 
     def _make_lane(self, track: Track) -> FlvLane:
@@ -88,6 +91,12 @@ class FlvWriter(AppendingWriter[FlvLane]):
     def _serialize_header(self) -> bytes:
         start = serialize_file_header([lane.track for lane in self._lanes.all])
         return start + serialize_metadata(self._record, self._first_tracks) + self._starts
+
+    def _repeat_configuration(self) -> bytes:
+        """Readers take it for what follows: it may be another one."""
+        begun = [lane for lane in self._lanes.all if lane.packets]
+        now = max((lane.ticks(lane.last_dts) for lane in begun), default=0)
+        return b"".join(_sequence_start(lane, now) for lane in self._lanes.all)
 
     def _announce(self, lane: FlvLane) -> bool:
         start = serialize_file_header([lane.track, *(known.track for known in self._lanes.all)])
@@ -140,9 +149,9 @@ class FlvWriter(AppendingWriter[FlvLane]):
         return Fragment(buffers, size, keys)
 
 
-def _sequence_start(lane: FlvLane) -> bytes:
+def _sequence_start(lane: FlvLane, time: int = 0) -> bytes:
     form = lane.form
-    return whole_tag(form.type_id, form.sequence_start) if form.sequence_start else b""
+    return whole_tag(form.type_id, form.sequence_start, time) if form.sequence_start else b""
 
 
 def _too_long(packet: Packet) -> ContainerError:

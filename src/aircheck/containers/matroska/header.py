@@ -93,6 +93,17 @@ class MatroskaHeader:
         yield duration - 3, element_id(ebml.DURATION) + b"\x88"
         yield self.segment - 8, size_field(summary.end - self.segment, 8)
 
+    def growing_patches(self) -> Iterator[Patch]:
+        """Readers go beyond the end that was; then what leads to the Cues goes, and at last they do."""
+        yield self.segment - 8, ebml.UNKNOWN_SIZE
+        yield self.tracks - 11, void_header(11, 2)
+        yield self._cues_seek, void_header(_SEEK_BYTES, 2)
+        yield self.cues, void_header(self.record.index_bytes, _VOID_WIDTH)
+
+    @property
+    def _cues_seek(self) -> int:
+        return self.segment + len(_SEEK_HEAD_START) + 2 * _SEEK_BYTES
+
     def _cues_patches(self, keys: KeyIndex, track: int) -> Iterator[Patch]:
         room = max(0, (self.record.index_bytes - 8 - _LAST_VOID) // _CUE_POINT_BYTES)
         chosen = keys.thinned(room)
@@ -104,9 +115,8 @@ class MatroskaHeader:
         yield self.cues + 8, points + void_header(rest, 8)
         yield self.cues, element_id(ebml.CUES) + size_field(len(points), 4)
         entry = _seek(ebml.CUES, self.cues - self.segment)
-        offset = self.segment + len(_SEEK_HEAD_START) + 2 * _SEEK_BYTES
-        yield offset + 3, entry[3:]
-        yield offset, entry[:3]
+        yield self._cues_seek + 3, entry[3:]
+        yield self._cues_seek, entry[:3]
 
     def place(self, patch: Patch) -> Iterator[Patch]:
         offset, data = patch
@@ -145,6 +155,16 @@ def late_entry_patches(header: MatroskaHeader, entries: Sequence[bytes]) -> list
     if rest < _VOID_WIDTH + 1:
         return None
     return [(offset + 8, new[8:] + void_header(rest, _VOID_WIDTH)), (offset, new[:8])]
+
+
+def stored_entries(header: MatroskaHeader, start: bytes) -> list[bytes]:
+    """The TrackEntry elements in the first bytes of a file."""
+    entries, offset = [], header.tracks + 8
+    while offset < header.cues and start[offset] == ebml.TRACK_ENTRY:
+        size = int.from_bytes(start[offset + 1 : offset + 8], "big") & (1 << 49) - 1
+        entries.append(start[offset : offset + 8 + size])
+        offset += 8 + size
+    return entries
 
 
 def read_record(start: bytes) -> MatroskaHeader | None:

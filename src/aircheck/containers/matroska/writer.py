@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from aircheck.containers.appending import AppendingWriter, Fragment
-from aircheck.containers.lane import Lane
+from aircheck.containers.existing import Existing
+from aircheck.containers.file_record import Patch
+from aircheck.containers.lane import BEFORE_EVERYTHING, Lane
 from aircheck.containers.matroska import ebml
 from aircheck.containers.matroska.ebml import element_id
 from aircheck.containers.matroska.header import (
@@ -53,6 +55,13 @@ class MatroskaLane(Lane):
         # A block's time is later than its pts by the CodecDelay, which readers take off again.
         self.half += pre_skip(track) * CLOCK_RATE * self.den // _OPUS_RATE
 
+    def resume(
+        self, packets: int, size_bytes: int, first_pts: int, max_pts: int, last_dts: int, step: int
+    ) -> None:
+        super().resume(packets, size_bytes, first_pts, max_pts, last_dts, step)
+        # The file knows no decoding times: that of the last packet may be well before its pts.
+        self.newest_dts = BEFORE_EVERYTHING
+
 
 class MatroskaWriter(AppendingWriter[MatroskaLane]):
     """Writes one Matroska file. Its time 0 is the earliest pts of the first fragment.
@@ -74,6 +83,7 @@ class MatroskaWriter(AppendingWriter[MatroskaLane]):
         reserve_bytes: int = 64 * 1024,
         fragment_ms: int = 150,
         preallocate_bytes: int = 8 * 1024 * 1024,
+        existing: Existing | None = None,
     ) -> None:
         """Create `path`.
 
@@ -89,6 +99,7 @@ class MatroskaWriter(AppendingWriter[MatroskaLane]):
             creation_ns=creation_ns,
             fragment_ms=fragment_ms,
             preallocate_bytes=preallocate_bytes,
+            existing=existing,
         )
 
     def _make_lane(self, track: Track) -> MatroskaLane:
@@ -103,12 +114,18 @@ class MatroskaWriter(AppendingWriter[MatroskaLane]):
         header = MatroskaHeader(self._record, self.doc_type)
         return serialize_header(header, [lane.entry for lane in self._lanes.all])
 
+    def has_room_for(self, track: Track) -> bool:
+        return self._late_patches(self._new_lane(track)) is not None
+
     def _announce(self, lane: MatroskaLane) -> bool:
-        header = MatroskaHeader(self._record, self.doc_type)
-        patches = late_entry_patches(header, [*(known.entry for known in self._lanes.all), lane.entry])
+        patches = self._late_patches(lane)
         for offset, data in patches or ():
             self._disk.write(data, offset)
         return patches is not None
+
+    def _late_patches(self, lane: MatroskaLane) -> list[Patch] | None:
+        header = MatroskaHeader(self._record, self.doc_type)
+        return late_entry_patches(header, [*(known.entry for known in self._lanes.all), lane.entry])
 
     def _origin_of(self, groups: Sequence[tuple[MatroskaLane, Sequence[Packet]]]) -> int:
         return min(

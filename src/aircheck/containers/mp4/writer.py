@@ -6,11 +6,13 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from operator import attrgetter
 from pathlib import Path
 
 from aircheck.containers.mp4 import timeline
 from aircheck.containers.mp4.disk import BLOCK, Disk
+from aircheck.containers.mp4.existing import ExistingMp4
 from aircheck.containers.mp4.finalize import Method, Target, finalize
 from aircheck.containers.mp4.fragment import TrackQueue, chunk_offsets, serialize_head
 from aircheck.containers.mp4.index import Run, TrackHeader, TrackIndex
@@ -88,14 +90,15 @@ class Mp4Writer:
         init_bytes: int = 0,
         fragment_ms: int = 150,
         preallocate_bytes: int = 8 * 1024 * 1024,
+        existing: ExistingMp4 | None = None,
     ) -> None:
-        """Create `path` with an init segment for `tracks`.
+        """Create `path` with an init segment for `tracks`, or go on with `existing`, whose tracks these are.
 
         `note` is kept in the file for whoever recovers it (see `read_note`). `reserve_bytes` is the space
         for the final `moov`, allocated at once: about 1 KB per second. `init_bytes`, at most 256 KiB, is room
         for tracks that turn up late, some 2 KB each; without it there is room for a few. Raises
         FileExistsError, any other OSError, or ContainerError for tracks that MP4 cannot hold; then there is
-        no file.
+        no file. To one that exists nothing is done before it gets its first fragment.
         """
         self.path = path
         self._queues = [TrackQueue(track) for track in tracks]
@@ -115,6 +118,11 @@ class Mp4Writer:
         self.error: OSError | None = None
         """The latest failure of the disk; None again as soon as a fragment is written."""
         self.dropped_packets = 0
+        self._is_committed = False
+        """The file is final, from an earlier recording: nothing may be written before it is told to grow."""
+        if existing is not None:
+            self._resume(existing)
+            return
         self._area = header_area(reserve_bytes)
         moov = init_moov(self._indexes(), self._facts)
         self._init_size = init_area(len(moov), init_bytes)
@@ -127,6 +135,44 @@ class Mp4Writer:
             self._disk.close()
             path.unlink(missing_ok=True)
             raise
+
+    def _resume(self, existing: ExistingMp4) -> None:
+        """Know what the writer knew that left the file."""
+        file, contents = existing.file, existing.contents
+        assert file.moov is not None
+        for queue, index in zip(self._queues, contents.tracks, strict=True):
+            index.last_duration = index.last_duration or queue.index.last_duration
+            queue.index = index
+        self._facts = contents.facts
+        self._has_origin = True
+        self._sequence = max(len(index.chunk_offsets) for index in contents.tracks)
+        self._area, self._init_size = file.area, file.media - file.area
+        self._moov_offset, self._moov_size = file.init, len(file.moov.data)
+        self._end, self._disk = contents.end, existing.disk
+        self._is_committed = existing.is_final
+
+    def _begin_to_grow(self) -> None:
+        """One `free` box for the whole header area again: players see the fragments, not the old index."""
+        if self._is_committed:
+            self._disk.write(free_header(self._area - FREE_OFFSET), FREE_OFFSET)
+            self._is_committed = False
+            self._disk.sync()
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether the file is the final one of an earlier recording still."""
+        return self._is_committed
+
+    @property
+    def end_s(self) -> Fraction:
+        """Where the last track ends, on the stream's timeline."""
+        indexes = [index for index in self._indexes() if index.samples]
+        return max(Fraction(index.end_pts, index.header.timescale) for index in indexes)
+
+    def last_dts(self, number: int) -> int | None:
+        """The dts that must be exceeded in the track of that number (from 0); None without any."""
+        index = self._queues[number].index
+        return index.last_dts if index.samples else None
 
     def _lay_out(self, moov: bytes) -> None:
         self._disk.write(FTYP + free_header(self._area - FREE_OFFSET), 0)
@@ -211,6 +257,7 @@ class Mp4Writer:
 
     def _put(self, buffers: list[Payload], size: int, runs: list[tuple[TrackHeader, Run]]) -> None:
         try:
+            self._begin_to_grow()
             self._begin_timeline(runs)
             self._preallocate(size)
             self._disk.write_all(buffers, self._end)
@@ -266,12 +313,18 @@ class Mp4Writer:
         """
         _check_ids([*(queue.track for queue in self._queues), track])
         queue = TrackQueue(track)
+        self._begin_to_grow()
         moov = init_moov([*self._indexes(), queue.index], self._facts)
         if not self._replace_init(moov):
             return False
         with self._lock:
             self._queues = [*self._queues, queue]
         return True
+
+    def has_room_for(self, track: Track) -> bool:
+        """Whether `add_track` will find room. Raises ContainerError when MP4 cannot hold the track."""
+        moov = init_moov([*self._indexes(), TrackQueue(track).index], self._facts)
+        return self._place_of_init(moov) is not None
 
     def _replace_init(self, moov: bytes) -> bool:
         """Put a new init `moov` where nobody looks yet; then one write of 8 bytes makes it the only one."""

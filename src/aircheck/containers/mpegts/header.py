@@ -40,6 +40,9 @@ class TsHeader:
         """MPEG-TS itself has nothing to say of a whole file."""
         return iter(())
 
+    def growing_patches(self) -> Iterator[Patch]:
+        return iter(())
+
     def place(self, patch: Patch) -> Iterator[Patch]:
         offset, data = patch
         while data:

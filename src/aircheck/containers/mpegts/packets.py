@@ -12,6 +12,9 @@ BODY_BYTES = 184
 SYNC = 0x47
 TIME_MASK = (1 << 33) - 1
 
+LEAD_TICKS = 126_000
+"""Where a file's time 0 lies on its clock: earlier sound and decoding times stay positive."""
+
 PAT_PID = 0x0000
 TDT_PID = 0x0014
 PMT_PID = 0x1000

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from aircheck.containers.mpegts.packets import BODY_BYTES, BODY_ONLY, PMT_PID, SYNC, UNIT_START
+from aircheck.containers.mpegts.packets import (
+    BODY_BYTES,
+    BODY_ONLY,
+    PACKET_BYTES,
+    PMT_PID,
+    SYNC,
+    UNIT_START,
+)
 
 _PROGRAM = 1
 _TRANSPORT_STREAM_ID = 1
@@ -58,6 +65,15 @@ def section_packet(pid: int, counter: int, section: bytes) -> bytes:
     """A packet with one whole section, which is short enough."""
     head = bytes((SYNC, UNIT_START | pid >> 8, pid & 0xFF, BODY_ONLY | counter, 0))
     return head + section.ljust(BODY_BYTES - 1, b"\xff")
+
+
+def section_of(unit: bytes) -> bytes:
+    """The section in a packet of `section_packet`, with what fills it up; empty for nothing."""
+    return unit[PACKET_BYTES - BODY_BYTES + 1 : PACKET_BYTES]
+
+
+def section_version(section: bytes) -> int:
+    return section[5] >> 1 & 31 if len(section) > 5 else 0
 
 
 def _crc_of(octet: int) -> int:

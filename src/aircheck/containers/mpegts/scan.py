@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from aircheck.containers.header import Header
@@ -12,14 +13,15 @@ from aircheck.containers.mpegts.framing import split_frames
 from aircheck.containers.mpegts.header import CLOCK_RATE, TsHeader, read_record
 from aircheck.containers.mpegts.packets import (
     BODY_BYTES,
+    BODY_ONLY,
     FIRST_STREAM_PID,
+    LEAD_TICKS,
     PACKET_BYTES,
     PAT_PID,
     PMT_PID,
     SYNC,
     TIME_MASK,
 )
-from aircheck.containers.mpegts.writer import LEAD_TICKS
 from aircheck.containers.remnant import Format, Progress, Scan, TrackScan
 from aircheck.media.track import Codec, Kind
 
@@ -33,6 +35,22 @@ _UNIT_STARTS = re.compile(rb"[\x40-\x5f]")
 """Second bytes of packets with which a PES packet or a section begins."""
 
 
+@dataclass(slots=True)
+class TsScan(Scan):
+    """`last_units` are the last whole PES packet of each track and the last tables, by PID."""
+
+    last_units: dict[int, bytes] = field(default_factory=dict)
+
+    def next_counter(self, pid: int, first: int) -> int:
+        """The continuity counter that follows; `first` if there is none yet."""
+        unit = self.last_units.get(pid, b"")
+        for start in range(len(unit) - PACKET_BYTES, -1, -PACKET_BYTES):
+            is_own = (unit[start + 1] & 0x1F) << 8 | unit[start + 2] == pid
+            if is_own and unit[start + 3] & BODY_ONLY:
+                return unit[start + 3] + 1 & 15
+        return first
+
+
 def read_header(disk: Disk) -> TsHeader | None:
     return read_record(disk.read(0, _HEADER_READ))
 
@@ -40,7 +58,7 @@ def read_header(disk: Disk) -> TsHeader | None:
 def scan(disk: Disk, header: Header, progress: Progress | None = None) -> Scan:
     """All whole PES packets: what we wrote as one lies together."""
     tracks = [_TsTrack(TrackScan(facts)) for facts in header.record.tracks]
-    result = Scan(header.size_bytes, CLOCK_RATE, [track.scan for track in tracks])
+    result = TsScan(header.size_bytes, CLOCK_RATE, [track.scan for track in tracks])
     for offset, unit, is_last in _units(disk, header.size_bytes, progress):
         if unit[0] != SYNC:
             continue
@@ -50,6 +68,7 @@ def scan(disk: Disk, header: Header, progress: Progress | None = None) -> Scan:
         if tracks[number].take(unit, is_last=is_last) if is_media else pid in _TABLES:
             result.skipped += offset - result.end
             result.end = offset + len(unit)
+            result.last_units[pid] = unit
     return result
 
 

@@ -8,10 +8,12 @@ from fractions import Fraction
 from pathlib import Path
 
 from aircheck.containers.appending import AppendingWriter, Fragment
+from aircheck.containers.existing import CannotAppend, Existing
 from aircheck.containers.lane import primary_of
 from aircheck.containers.mpegts.header import CLOCK_RATE, TsHeader, serialize_header
 from aircheck.containers.mpegts.lanes import PictureLane, SoundLane, TsLane
 from aircheck.containers.mpegts.packets import (
+    LEAD_TICKS,
     NULL_PID,
     PAT_PID,
     PMT_PID,
@@ -19,12 +21,11 @@ from aircheck.containers.mpegts.packets import (
     clock_packet,
     pcr_field,
 )
-from aircheck.containers.mpegts.psi import pat, pmt, section_packet
+from aircheck.containers.mpegts.psi import pat, pmt, section_of, section_packet, section_version
+from aircheck.containers.mpegts.scan import TsScan
 from aircheck.media.packet import Packet, Payload
 from aircheck.media.track import Track
 
-LEAD_TICKS = 126_000
-"""Where the file's time 0 lies on its clock: earlier sound and decoding times stay positive."""
 _DECODER_DELAY_TICKS = 63_000
 """How long before its decoding time a picture has arrived; more than sound lags behind in the file."""
 _TABLES_INTERVAL_TICKS = CLOCK_RATE * 9 // 20
@@ -53,6 +54,7 @@ class TsWriter(AppendingWriter[TsLane]):
         reserve_bytes: int = 0,
         fragment_ms: int = 150,
         preallocate_bytes: int = 8 * 1024 * 1024,
+        existing: Existing | None = None,
     ) -> None:
         """Create `path`.
 
@@ -70,6 +72,7 @@ class TsWriter(AppendingWriter[TsLane]):
             creation_ns=creation_ns,
             fragment_ms=fragment_ms,
             preallocate_bytes=preallocate_bytes,
+            existing=existing,
         )
 
     def _make_lane(self, track: Track) -> TsLane:
@@ -79,6 +82,19 @@ class TsWriter(AppendingWriter[TsLane]):
     def _plan_header(self, tracks: Sequence[Track]) -> TsHeader:
         self._first_pmt = self._pmt = _serialize_pmt(self._lanes.all, 0)
         return TsHeader(self._record)
+
+    def _resume(self, existing: Existing) -> None:
+        super()._resume(existing)
+        scan = existing.scan
+        assert isinstance(scan, TsScan)
+        table = section_of(scan.last_units.get(PMT_PID, b""))
+        self._version = section_version(table)
+        self._pmt = _serialize_pmt(self._lanes.all, self._version)
+        if not table.startswith(self._pmt):
+            raise CannotAppend("its tracks are described in another way")
+        self._place = replace(self._place, tables_counter=scan.next_counter(PAT_PID, 1))
+        for lane in self._lanes.all:
+            lane.counter = scan.next_counter(lane.pid, 0)
 
     def _serialize_header(self) -> bytes:
         return serialize_header(self._record, self._first_pmt)
