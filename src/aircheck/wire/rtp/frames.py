@@ -49,10 +49,8 @@ class FrameAssembler:
         if self._is_open:
             self._is_bad = True
 
-    def push(
-        self, timestamp: int, is_marked: bool, packet: bytes, start: int, end: int
-    ) -> list[bytes] | None:
-        """The parts of a frame when this packet completes it."""
+    def push(self, timestamp: int, marker: int, packet: bytes, start: int, end: int) -> list[bytes] | None:
+        """The parts of a frame when this packet completes it; `marker` is not 0 at the end of a frame."""
         if start >= end:
             return None  # padding, to probe the path
         if self._is_open:
@@ -65,7 +63,7 @@ class FrameAssembler:
             self._open(timestamp, packet, start, end)
         if not self._is_bad:
             self._take(packet, start, end)
-        if not is_marked:
+        if not marker:
             return None
         return self._close()
 

@@ -109,6 +109,20 @@ class ReorderBuffer(Generic[T]):
         self._held[number] = item
         return self._drain()
 
+    def push_again(self, sequence_number: int, item: T, now_s: float) -> Sequence[T | None]:
+        """The same for a packet that was sent again: one that is not missing changes nothing."""
+        number = self.highest + nearest(sequence_number - self.highest, 0xFFFF, 0x8000)
+        if self.highest < 0 or number - self.highest > MAX_HOLE:
+            return ()
+        if number > self.highest:
+            return self._push_ahead(number, item, now_s)
+        if number not in self._missing:
+            self.duplicates += 1
+            return ()
+        self._found(number, now_s)
+        self._held[number] = item
+        return self._drain()
+
     def _begin(self, sequence_number: int, item: T) -> Sequence[T | None]:
         self.first = self.highest = sequence_number
         self._next = sequence_number + 1

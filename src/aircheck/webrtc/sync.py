@@ -1,0 +1,168 @@
+"""One timeline for the tracks of a peer, each of which comes with a clock of its own.
+
+Only sender reports tell what belongs together: they give one instant on the sender's wall clock and on the
+track's clock. The first of sound may come seconds after the first packet, so tracks begin by their times of
+arrival where they cannot wait, and slew when reports come, by at most `SLEW`, which nobody sees. Sound keeps
+its pace and pictures follow it: its clock counts samples, and files want those to follow each other without a
+gap. Without sound the first track keeps its pace.
+"""
+
+from __future__ import annotations
+
+from aircheck.media.timeline import nearest
+
+ORIGIN_S = 1
+"""Where the timeline begins: what was captured a little earlier but came later has its place too."""
+
+SLEW = 0.05
+"""Seconds per second."""
+
+JUMP_S = 10.0
+"""A clock so far from where the arrival of its packets puts it was set anew."""
+
+_SMOOTHING = 4
+_ARRIVAL_SMOOTHING = 512
+_NTP_TICKS_PER_S = 1 << 32
+
+
+class TrackClock:
+    """The clock of one track, in ticks counted on past 32 bits, and its place on the timeline."""
+
+    def __init__(self, clock_rate: int, *, is_sound: bool) -> None:
+        self.clock_rate = clock_rate
+        self.is_sound = is_sound
+        self.offset_s: float | None = None
+        """Added to the clock it gives the time on the timeline; None until the track is placed."""
+        self.target_s = 0.0
+        """What `offset_s` is on its way to."""
+        self.report_skew_s: float | None = None
+        """The sender's wall clock minus this clock, by sender reports."""
+        self.arrival_skew_s: float | None = None
+        """Our clock minus this one, by the packets that came soonest."""
+        self.early_timestamps = 0
+        """Frames put one tick after their predecessor."""
+        self.first_s = 0.0
+        """When its first frame came."""
+        self._last: int | None = None
+        self._last_placed: int | None = None
+        self._last_pts = -1
+
+    def restart(self, clock_rate: int) -> None:
+        """Another source took over, whose clock has nothing to do with this one."""
+        self._last = self._last_placed = None
+        self.offset_s = self.report_skew_s = self.arrival_skew_s = None
+        self._last_pts = self._last_pts * clock_rate // self.clock_rate
+        self.clock_rate = clock_rate
+
+    def count(self, timestamp: int) -> int:
+        """A timestamp of 32 bits counted on."""
+        return timestamp if self._last is None else self._last + nearest(timestamp - self._last)
+
+    def is_jump(self, timestamp: int, now_s: float) -> bool:
+        """Whether a frame that has just come shows that the clock was set anew."""
+        known_s = self.arrival_skew_s
+        return known_s is not None and abs(now_s - self.count(timestamp) / self.clock_rate - known_s) > JUMP_S
+
+    def arrived(self, timestamp: int, now_s: float) -> int:
+        """The timestamp of a frame that has just come, counted on."""
+        clock = self._last = self.count(timestamp)
+        skew_s = now_s - clock / self.clock_rate
+        known_s = self.arrival_skew_s
+        if known_s is None:
+            self.first_s = now_s
+        if known_s is None or skew_s < known_s:
+            self.arrival_skew_s = skew_s
+        else:
+            self.arrival_skew_s = known_s + (skew_s - known_s) / _ARRIVAL_SMOOTHING
+        return clock
+
+    def pts(self, clock: int) -> int:
+        """The place of the next frame, in ticks from the timeline's beginning; the track is placed."""
+        offset_s = self.offset_s
+        assert offset_s is not None
+        if offset_s != self.target_s and self._last_placed is not None:
+            step_s = SLEW * max(0, clock - self._last_placed) / self.clock_rate
+            self.offset_s = offset_s = min(max(self.target_s, offset_s - step_s), offset_s + step_s)
+        self._last_placed = clock
+        pts = clock + round(offset_s * self.clock_rate)
+        if pts <= self._last_pts:
+            self.early_timestamps += 1
+            pts = self._last_pts + 1
+        self._last_pts = pts
+        return pts
+
+
+class LipSync:
+    """The timeline of one peer."""
+
+    def __init__(self) -> None:
+        self.clocks: list[TrackClock] = []
+        self.ignored_reports = 0
+        self._began_s: float | None = None
+
+    def add(self, clock_rate: int, *, is_sound: bool) -> TrackClock:
+        clock = TrackClock(clock_rate, is_sound=is_sound)
+        self.clocks.append(clock)
+        return clock
+
+    @property
+    def master(self) -> TrackClock | None:
+        """The placed track that the others follow."""
+        placed = [clock for clock in self.clocks if clock.offset_s is not None]
+        return next((clock for clock in placed if clock.is_sound), placed[0] if placed else None)
+
+    def reported(self, clock: TrackClock, ntp: int, timestamp: int) -> None:
+        """A sender report: `ntp` (1/2^32 s) is the instant of `timestamp`. Ignored where it makes no sense:
+        tracks that come together belong together."""
+        skew_s = ntp / _NTP_TICKS_PER_S - clock.count(timestamp) / clock.clock_rate
+        if not ntp:
+            self.ignored_reports += 1
+            return
+        known_s = clock.report_skew_s
+        if known_s is None or abs(skew_s - known_s) > JUMP_S:
+            clock.report_skew_s = skew_s
+        else:
+            clock.report_skew_s = known_s + (skew_s - known_s) / _SMOOTHING
+        self._aim()
+
+    def place(self, clock: TrackClock) -> None:
+        """Give a track whose first frames have come its place: by the reports, else by its arrival.
+
+        The first of all begins the timeline.
+        """
+        assert clock.arrival_skew_s is not None
+        master = self.master
+        if master is None:
+            if self._began_s is None:
+                self._began_s = clock.first_s
+            clock.offset_s = ORIGIN_S + clock.arrival_skew_s - self._began_s
+        else:
+            reported_s = self._by_reports(clock, master)
+            clock.offset_s = self._by_arrival(clock, master) if reported_s is None else reported_s
+        clock.target_s = clock.offset_s
+        self._aim()
+
+    def _aim(self) -> None:
+        master = self.master
+        if master is None:
+            return
+        assert master.offset_s is not None
+        master.target_s = master.offset_s
+        for clock in self.clocks:
+            if clock is not master and clock.offset_s is not None:
+                reported_s = self._by_reports(clock, master)
+                clock.target_s = clock.target_s if reported_s is None else reported_s
+
+    def _by_reports(self, clock: TrackClock, master: TrackClock) -> float | None:
+        """The offset that puts a track beside the master; None where reports do not tell."""
+        if clock.report_skew_s is None or master.report_skew_s is None:
+            return None
+        assert master.offset_s is not None
+        offset_s = master.offset_s + clock.report_skew_s - master.report_skew_s
+        return offset_s if abs(offset_s - self._by_arrival(clock, master)) < JUMP_S else None
+
+    def _by_arrival(self, clock: TrackClock, master: TrackClock) -> float:
+        assert master.offset_s is not None
+        assert clock.arrival_skew_s is not None
+        assert master.arrival_skew_s is not None
+        return master.offset_s + clock.arrival_skew_s - master.arrival_skew_s
