@@ -158,8 +158,9 @@ class ReorderBuffer(Generic[T]):
         if missing is None or not missing.requests:
             return
         self.recovered += 1
-        if missing.requests == 1:  # else nobody knows which request was answered
-            self.round_trip.take(now_s - missing.asked_s)
+        # Which of several requests was answered nobody knows: the first, if round trips are longer than
+        # thought, and then that must be learnt.
+        self.round_trip.take(now_s - (missing.asked_s if missing.requests == 1 else missing.since_s))
 
     def _drain(self) -> list[T | None]:
         out: list[T | None] = []

@@ -179,11 +179,11 @@ def parse_compound(data: bytes) -> list[Report]:
     reports: list[Report] = []
     position = 0
     while position < len(data):
-        if position + 8 > len(data):
+        if position + 4 > len(data):
             raise RtpError("an RTCP packet is cut off", offset=position, data=data[position:])
         first, packet_type, words = _head.unpack_from(data, position)
         end = position + 4 + 4 * words
-        if first >> 6 != 2 or end > len(data) or words < 1:
+        if first >> 6 != 2 or end > len(data):
             raise RtpError("no RTCP packet", offset=position, data=data[position:])
         body = data[position + 4 : _without_padding(data, end, first)]
         try:

@@ -32,6 +32,8 @@ class Vp8Depacketizer:
 
     def finish(self) -> list[bytes]:
         parts, self._parts = self._parts, []
+        if not parts:
+            raise RtpError("a VP8 frame without data")
         return [b"".join(parts)]
 
     def reset(self) -> None:

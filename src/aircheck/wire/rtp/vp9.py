@@ -30,7 +30,10 @@ class Vp9Depacketizer:
         first = packet[start]
         if not first & _LAYERS:
             return False
-        position = _skip_picture_id(packet, start, end)
+        try:
+            position = _skip_picture_id(packet, start, end)
+        except RtpError:
+            return False  # `push` will find that out
         return position < end and bool(packet[position] >> 1 & 7)
 
     def push(self, packet: bytes, start: int, end: int) -> None:

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import random
+
+from helpers.impairment import Impairment
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aircheck.wire.rtp.reorder import GIVE_UP_S, MAX_REQUESTS, ReorderBuffer, RoundTrip
+
+
+def push_all(buffer: ReorderBuffer[int], numbers: list[int], now_s: float = 0.0) -> list[int | None]:
+    return [item for number in numbers for item in buffer.push(number & 0xFFFF, number, now_s)]
+
+
+@given(st.integers(0, 0x1FFFF), st.permutations(range(1, 40)), st.lists(st.integers(1, 39), max_size=10))
+def test_packets_come_out_in_order_whatever_order_they_came_in(
+    first: int, order: list[int], again: list[int]
+) -> None:
+    buffer: ReorderBuffer[int] = ReorderBuffer()
+    numbers = [first + offset for offset in [0, *order, *again]]
+    assert push_all(buffer, numbers) == [first + offset for offset in range(40)]
+    assert buffer.lost == 0
+    assert buffer.duplicates == len(again)
+    assert not buffer.is_waiting
+
+
+def test_a_missing_packet_is_asked_for_at_once_and_again_after_a_round_trip() -> None:
+    buffer: ReorderBuffer[int] = ReorderBuffer(RoundTrip(0.08))
+    push_all(buffer, [10, 11, 13, 14, 17])
+    assert buffer.wanted(0.0) == (12, 15, 16)
+    assert buffer.wanted(0.05) == ()
+    assert buffer.wanted(0.11) == (12, 15, 16)
+    assert push_all(buffer, [12], 0.12) == [12, 13, 14]
+    assert buffer.wanted(0.3) == (15, 16)
+
+
+def test_requests_follow_a_long_round_trip() -> None:
+    """At a delay of 100 ms each way a fixed pace of 60 ms would ask, and be answered, four times."""
+    buffer: ReorderBuffer[int] = ReorderBuffer(RoundTrip())
+    there, back = Impairment(delay_s=0.1), Impairment(delay_s=0.1)
+    asked: list[int] = []
+    got: list[int | None] = []
+    for step in range(3000):
+        now_s = step / 100
+        if step % 20 != 7:
+            there.send(step.to_bytes(2, "big"), now_s)
+        for packet in back.receive(now_s):
+            there.send(packet, now_s)
+        for packet in there.receive(now_s):
+            number = int.from_bytes(packet, "big")
+            got += buffer.push(number, number, now_s)
+        for wanted in buffer.wanted(now_s):
+            asked.append(wanted)
+            back.send(wanted.to_bytes(2, "big"), now_s)
+    assert None not in got
+    assert got == sorted(got, key=lambda number: number or 0)
+    late = [number for number in asked if number > 500]
+    assert len(late) <= 1.05 * len(set(late))
+    assert 0.15 < buffer.round_trip.seconds < 0.25
+
+
+def test_a_packet_is_asked_for_only_so_often() -> None:
+    buffer: ReorderBuffer[int] = ReorderBuffer(RoundTrip(0.001), give_up_s=1000)
+    push_all(buffer, [1, 3])
+    assert sum(len(buffer.wanted(now_s / 10)) for now_s in range(100)) == MAX_REQUESTS
+
+
+def test_a_hole_is_given_up_in_time_and_told() -> None:
+    buffer: ReorderBuffer[int] = ReorderBuffer()
+    assert push_all(buffer, [1, 2, 5, 6, 8]) == [1, 2]
+    assert not buffer.expire(GIVE_UP_S - 0.01)
+    assert list(buffer.expire(GIVE_UP_S)) == [None, 5, 6, None, 8]
+    assert buffer.lost == 3
+    assert push_all(buffer, [3, 9]) == [9]
+
+
+def test_a_younger_hole_is_still_waited_for() -> None:
+    buffer: ReorderBuffer[int] = ReorderBuffer()
+    push_all(buffer, [1, 3], now_s=0.0)
+    push_all(buffer, [5], now_s=0.3)
+    assert list(buffer.expire(0.6)) == [None, 3]
+    assert push_all(buffer, [4], 0.7) == [4, 5]
+
+
+def test_a_huge_hole_is_not_waited_for() -> None:
+    buffer: ReorderBuffer[int] = ReorderBuffer()
+    assert push_all(buffer, [1, 2, 1000, 1001]) == [1, 2, None, 1000, 1001]
+    assert buffer.wanted(0.0) == ()
+    assert buffer.lost == 997
+
+
+def test_one_stray_number_changes_nothing_and_two_in_a_row_begin_anew() -> None:
+    buffer: ReorderBuffer[int] = ReorderBuffer()
+    assert push_all(buffer, [1, 2, 30_000, 3]) == [1, 2, 3]
+    assert push_all(buffer, [40_000, 40_001, 40_002]) == [None, 40_001, 40_002]
+    assert buffer.resets == 1
+    assert buffer.first == 40_001
+
+
+def test_a_packet_sent_again_fills_only_a_hole() -> None:
+    buffer: ReorderBuffer[int] = ReorderBuffer()
+    assert buffer.push_again(4, 4, 0.0) == ()
+    push_all(buffer, [5, 6, 8])
+    assert buffer.push_again(6, 6, 0.0) == ()
+    assert buffer.push_again(50_000, 50_000, 0.0) == ()
+    assert buffer.push_again(50_001, 50_001, 0.0) == ()
+    assert list(buffer.push_again(7, 7, 0.0)) == [7, 8]
+    assert list(buffer.push_again(9, 9, 0.0)) == [9]
+
+
+@given(st.integers(0, 2**32))
+def test_what_comes_out_never_goes_back(seed: int) -> None:
+    chance = random.Random(seed)
+    buffer: ReorderBuffer[int] = ReorderBuffer()
+    out: list[int] = []
+    for step in range(400):
+        number = max(0, step + chance.randint(-20, 3))
+        if chance.random() < 0.8:
+            out += [item for item in buffer.push(number & 0xFFFF, number, step / 50) if item is not None]
+        out += [item for item in buffer.expire(step / 50) if item is not None]
+    out += [item for item in buffer.flush() if item is not None]
+    assert out == sorted(set(out))
+    assert not buffer.is_waiting
