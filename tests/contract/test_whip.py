@@ -15,6 +15,7 @@ from aircheck.faces.whip import exchange
 from aircheck.faces.whip.routes import IceServer, add_whip
 from aircheck.facts import EndReason
 from aircheck.webrtc import errors
+from aircheck.webrtc.peer import PeerState
 
 SDP = {"content-type": "application/sdp"}
 FRAGMENT = {"content-type": "application/trickle-ice-sdpfrag"}
@@ -80,7 +81,7 @@ async def test_offer_is_answered_with_201_answer_location_and_etag(
     assert answer.headers["content-type"] == "application/sdp"
     assert answer.text == peers.last.answer
     assert answer.headers["location"].startswith("/whip-session/")
-    assert answer.headers["etag"] == peers.last.etag
+    assert answer.headers["etag"] == f'"{peers.last.etag}"'
     assert answer.headers["accept-patch"] == "application/trickle-ice-sdpfrag"
     (asked,) = peers.asked
     assert (asked.what, asked.offer) == ("publish", OFFER)
@@ -164,7 +165,7 @@ async def test_session_that_ended_by_itself_has_no_url_any_more(
     client: httpx.AsyncClient, peers: FakePeers
 ) -> None:
     session, _ = await begin(client)
-    peers.last.end(EndReason.TIMED_OUT)
+    peers.last.end(PeerState.FAILED, EndReason.TIMED_OUT, "Failed by ICE timeout")
     assert (await client.delete(session)).status_code == 404
 
 
@@ -408,7 +409,7 @@ async def test_offer_to_watch_is_answered_like_one_to_publish(
     headers = {**FRAGMENT, "if-match": etag}
     assert (await client.patch(session, content=CANDIDATES, headers=headers)).status_code == 204
     assert (await client.delete(session)).status_code == 200
-    assert peers.last.is_closed
+    assert peers.last.state.is_over
 
 
 async def test_stream_that_is_not_live_is_409_with_retry_after(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -9,6 +10,7 @@ from aircheck.errors import AircheckError
 from aircheck.facts import EndReason
 from aircheck.hub.gatekeeper import Attempt
 from aircheck.webrtc.errors import BadFragment, BadOffer
+from aircheck.webrtc.peer import INFO_OF_END, PeerState
 
 OFFER = (
     "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
@@ -21,19 +23,22 @@ CANDIDATES = (
 RESTART = "a=ice-ufrag:ysXw\r\na=ice-pwd:vw5LmwG4y/e6dPP/zAP9Gp5k\r\n"
 
 
+OnChange = Callable[["FakePeer", PeerState, str], None]
+
+
 @dataclass
 class FakePeer:
     """A peer that was taken in."""
 
-    id: str
+    media_session_id: str
+    on_change: OnChange | None = None
+    id: str = field(default_factory=lambda: secrets.token_hex(16))
     answer: str = "v=0\r\na=answer\r\n"
-    etag: str = '"ice-1"'
-    is_connected: bool = False
-    is_closed: bool = False
-    end_reason: EndReason | None = None
+    etag: str = "ice-1"
+    state: PeerState = PeerState.NEW
     info: str = ""
+    end_reason: EndReason | None = None
     fragments: list[str] = field(default_factory=list)
-    on_change: Callable[[FakePeer], None] | None = None
     restarts_fail: bool = False
 
     def add_candidates(self, fragment: str) -> None:
@@ -43,27 +48,25 @@ class FakePeer:
         if self.restarts_fail:
             raise BadFragment("no password", remedy="send ice-pwd too")
         self.fragments.append(fragment)
-        self.etag = '"ice-2"'
+        self.etag = "ice-2"
         return "a=ice-lite\r\na=ice-ufrag:289b\r\na=ice-pwd:0b66f472495ef0ccac7bda65\r\n"
 
+    async def close(self, reason: EndReason = EndReason.UNPUBLISHED, info: str = "") -> None:
+        self.end(PeerState.CLOSED, reason, info or INFO_OF_END[reason])
+
     def connect(self) -> None:
-        self.is_connected = True
-        self._tell()
+        self._change(PeerState.CONNECTED, "")
 
-    def close(self, reason: EndReason) -> None:
-        self.end(reason)
-
-    def end(self, reason: EndReason, info: str = "") -> None:
+    def end(self, state: PeerState, reason: EndReason, info: str) -> None:
         """It ends by itself, or is ended from elsewhere."""
-        if self.is_closed:
-            return
-        self.is_closed, self.is_connected = True, False
-        self.end_reason, self.info = reason, info
-        self._tell()
+        if not self.state.is_over:
+            self.end_reason, self.info = reason, info
+            self._change(state, info)
 
-    def _tell(self) -> None:
+    def _change(self, state: PeerState, info: str) -> None:
+        self.state = state
         if self.on_change is not None:
-            self.on_change(self)
+            self.on_change(self, state, info)
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ class FakePeers:
         *,
         media_session_id: str | None = None,
         wants_recording: bool = False,
-        on_change: Callable[[FakePeer], None] | None = None,
+        on_change: OnChange | None = None,
     ) -> FakePeer:
         self.asked.append(Asked("publish", offer, attempt, media_session_id, wants_recording))
         return self._take_in(offer, media_session_id, on_change)
@@ -105,18 +108,16 @@ class FakePeers:
         attempt: Attempt,
         *,
         media_session_id: str | None = None,
-        on_change: Callable[[FakePeer], None] | None = None,
+        on_change: OnChange | None = None,
     ) -> FakePeer:
         self.asked.append(Asked("play", offer, attempt, media_session_id))
         return self._take_in(offer, media_session_id, on_change)
 
-    def _take_in(
-        self, offer: str, media_session_id: str | None, on_change: Callable[[FakePeer], None] | None
-    ) -> FakePeer:
+    def _take_in(self, offer: str, media_session_id: str | None, on_change: OnChange | None) -> FakePeer:
         if self.refusal is not None:
             raise self.refusal
         if not offer.startswith("v=0"):
             raise BadOffer("a description begins with v=0", remedy="send the offer as it is")
-        peer = FakePeer(media_session_id or f"media-{len(self.peers) + 1}", on_change=on_change)
+        peer = FakePeer(media_session_id or f"media-{len(self.peers) + 1}", on_change)
         self.peers.append(peer)
         return peer

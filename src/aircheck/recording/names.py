@@ -10,6 +10,19 @@ _SHORT_CODECS = {"pcma": "g711", "pcmu": "g711", "speex": "spx"}
 """Names of codecs are cut to four characters in file names; these would say nothing then."""
 
 
+def expected_name(recording: RecordingFacts, plan: RecordingPlan) -> str:
+    """The name of the first file as far as it is known before there is one."""
+    unknown = NameElements(
+        stream_name=recording.stream_name,
+        session_id=recording.session_id,
+        media_session_id=recording.media_session_id,
+        login=recording.login,
+        start_ns=recording.start_ns,
+    )
+    part = 1 if _is_numbered(plan) else None
+    return plan.template.preview(unknown, extension=recording.container, part=part)
+
+
 def preview_name(recording: RecordingFacts, segment: SegmentFacts, plan: RecordingPlan) -> str:
     """The name while the file grows: what is not known yet stays a literal `{endTime}`."""
     return _preview(recording, segment, plan, is_numbered=_is_numbered(plan))

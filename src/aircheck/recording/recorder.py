@@ -199,6 +199,10 @@ class Recorder:
         """End a recording and return when its files are final."""
         await self.audio.catch_up(recording)
         recording.stop(reason)
+        return await self.until_done(recording)
+
+    async def until_done(self, recording: Recording) -> RecordingFacts:
+        """Wait until a recording has ended and its files are final."""
         done = self._done.get(recording.facts.id)
         return await asyncio.shield(done) if done is not None else recording.facts
 

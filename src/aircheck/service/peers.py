@@ -6,11 +6,12 @@ Why a peer is not taken is told by the errors of `webrtc.errors`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from aircheck.facts import EndReason
 from aircheck.hub.gatekeeper import Attempt
 from aircheck.service.errors import InvalidRequest
+from aircheck.webrtc.peer import PeerState
 
 DEFAULT_APP = "live"
 """The application of streams whose protocol knows none: the same that encoders are told to publish to."""
@@ -19,12 +20,15 @@ NAME_MAX_BYTES = 512
 
 
 class Peer(Protocol):
-    """One peer from its answer on. `on_change` of whoever made it is called at each change of `state`."""
+    """One peer from its answer on."""
 
     @property
     def id(self) -> str:
-        """The media session."""
+        """Nobody can guess it."""
         ...
+
+    @property
+    def media_session_id(self) -> str: ...
 
     @property
     def answer(self) -> str:
@@ -33,21 +37,15 @@ class Peer(Protocol):
 
     @property
     def etag(self) -> str:
-        """Another one for each ICE session, with its quotation marks."""
+        """Another one for each ICE session; without quotation marks."""
         ...
 
     @property
-    def is_connected(self) -> bool: ...
-
-    @property
-    def is_closed(self) -> bool: ...
-
-    @property
-    def end_reason(self) -> EndReason | None: ...
+    def state(self) -> PeerState: ...
 
     @property
     def info(self) -> str:
-        """Why it was closed, in the words of Flashphoner's clients; empty before."""
+        """Why it ended, in the words of Flashphoner's clients; empty before."""
         ...
 
     def add_candidates(self, fragment: str) -> None:
@@ -58,10 +56,11 @@ class Peer(Protocol):
         """Begin a new ICE session; returns the fragment to answer with. Raises `BadFragment`."""
         ...
 
-    def close(self, reason: EndReason) -> None: ...
+    async def close(self, reason: EndReason = ..., info: str = "") -> None: ...
 
 
-OnChange = Callable[[Peer], None]
+OnChange = Callable[[Any, PeerState, str], None]
+"""Called on the loop with the peer, its new state, and why it ended if it did."""
 
 
 class Peers(Protocol):
