@@ -13,6 +13,7 @@ import ipaddress
 import logging
 import os
 import signal
+import socket
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -25,6 +26,7 @@ from aircheck.descriptors import allowed_connections, raise_limit
 from aircheck.errors import ConfigError
 from aircheck.faces.api.app import create_app
 from aircheck.faces.http_server import HttpListeners
+from aircheck.faces.wcs.app import WcsOptions
 from aircheck.facts import EndReason, StreamFacts
 from aircheck.hub.registry import Registry
 from aircheck.hub.stream import Stream
@@ -41,17 +43,18 @@ from aircheck.recording.plan import AudioPlan, RecordingPlan
 from aircheck.recording.recorder import Recorder
 from aircheck.recording.rotation import RotationRule
 from aircheck.service.access import AccessService
+from aircheck.service.connections import ConnectionService
 from aircheck.service.control import ControlService
 from aircheck.service.downloads import DownloadService
 from aircheck.service.events import EventService
 from aircheck.service.health import HealthService
 from aircheck.service.journal import CatalogJournal
-from aircheck.service.live import LiveHub, LiveRecorder, LiveState
+from aircheck.service.live import LiveHub, LiveRecorder, LiveState, RtmpConnections
 from aircheck.service.publications import PublicationService, close_abandoned
 from aircheck.service.recordings import RecordingService
 from aircheck.service.services import Services
 from aircheck.service.streams import StreamService
-from aircheck.settings import Listen, RecordSettings, Settings
+from aircheck.settings import Listen, RecordSettings, Settings, WcsSettings
 from aircheck.settings.model import HIDDEN_FOLDER
 from aircheck.systemd import Notifier, watchdog_interval_s
 from aircheck.tasks import TaskGroup
@@ -183,6 +186,7 @@ class Node:
         self.services = Services(
             streams=StreamService(LiveHub(self.registry, self.recorder), self.clock),
             recordings=RecordingService(self.catalog, live),
+            connections=ConnectionService(RtmpConnections(self.rtmp)),
             control=self.control,
             downloads=DownloadService(
                 self.catalog,
@@ -207,7 +211,7 @@ class Node:
             clock=self.clock,
         )
         settings = self.settings
-        self.http = HttpListeners(create_app(self.services))
+        self.http = HttpListeners(create_app(self.services, wcs=_wcs_options(settings.wcs)))
         self.http_address = await self.http.listen(settings.http.listen.host, settings.http.listen.port)
         if settings.certificate is not None:
             tls = server_context(*settings.certificate)
@@ -393,6 +397,12 @@ def _own_folders(record: RecordSettings) -> list[Path]:
     """The folders in which no other server may write."""
     folders = [record.dir / HIDDEN_FOLDER]
     return folders if record.tmp_dir is None else [*folders, record.tmp_dir]
+
+
+def _wcs_options(wcs: WcsSettings) -> WcsOptions | None:
+    if not wcs.enabled:
+        return None
+    return WcsOptions(allowed_origin=wcs.allow_origin, node_id=wcs.node_id or socket.gethostname())
 
 
 def _rtmps_context(settings: Settings) -> ssl.SSLContext:

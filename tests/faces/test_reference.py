@@ -6,6 +6,7 @@ from pathlib import Path
 
 from aircheck.faces.api.metrics import METRICS
 from aircheck.faces.api.reference import http_api_page, metrics_page
+from aircheck.faces.wcs.reference import wcs_rest_page
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference"
 
@@ -18,6 +19,12 @@ def test_page_of_the_api_is_what_the_program_prints() -> None:
 
 def test_page_of_the_metrics_is_what_the_program_prints() -> None:
     assert (DOCS / "metrics.md").read_text() == metrics_page(), "run: python -m aircheck.faces.api.reference"
+
+
+def test_page_of_the_wcs_api_is_what_the_program_prints() -> None:
+    assert (DOCS / "wcs-rest.md").read_text() == wcs_rest_page(), (
+        "run: python -m aircheck.faces.wcs.reference"
+    )
 
 
 def test_each_metric_is_on_its_page() -> None:

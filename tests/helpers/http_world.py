@@ -24,6 +24,7 @@ from aircheck.facts import (
 )
 from aircheck.hub.registry import Registry
 from aircheck.recording.recorder import Recorder
+from aircheck.service.connections import ConnectionService
 from aircheck.service.control import ControlService
 from aircheck.service.downloads import DownloadService
 from aircheck.service.events import EventService
@@ -90,6 +91,7 @@ class World:
             yield Services(
                 streams=StreamService(_LiveStreams(self), clock),
                 recordings=RecordingService(self.catalog, _LiveRecordings(self)),
+                connections=ConnectionService(),
                 control=self._control(),
                 downloads=downloads,
                 events=EventService(self.catalog),
@@ -152,6 +154,9 @@ class _LiveRecordings:
 
     def segments(self, recording_id: str) -> Sequence[SegmentFacts]:
         return [segment for segment in self._world.live_segments if segment.recording_id == recording_id]
+
+    def current_file_name(self, recording_id: str) -> str | None:
+        return next((segment.file_name for segment in self.segments(recording_id)), None)
 
     def health(self, recording_id: str) -> RecordingHealth | None:
         return self._world.recording_health.get(recording_id)

@@ -19,6 +19,7 @@ from aircheck.hub.registry import Registry
 from aircheck.hub.stream import Stream
 from aircheck.media.packet import Batch
 from aircheck.recording.recorder import Recorder
+from aircheck.service.connections import ConnectionService
 from aircheck.service.control import ControlService
 from aircheck.service.downloads import DownloadService
 from aircheck.service.events import EventService
@@ -50,6 +51,7 @@ class LiveNode:
         self.services = Services(
             streams=StreamService(LiveHub(self.registry, self.recorder), self.clock),
             recordings=RecordingService(catalog, live),
+            connections=ConnectionService(),
             control=self.control,
             downloads=DownloadService(catalog, live, [self.record_dir], self.clock),
             events=EventService(catalog),

@@ -69,7 +69,13 @@ class RtmpSession:
         self._conn = ServerConnection(limits=server.limits, session=self.session_id)
         self._idle_since_s = self.started_s
         """When it was last seen to publish or play."""
-        self._client = ""
+        self.app = ""
+        self.client = ""
+        """The program, as it calls itself."""
+        self.login = ""
+        self.connected_ns = server.clock.wall_ns()
+        self.is_connected = False
+        """Whether the peer's `connect` was accepted."""
         self._proven_user = ""
         self._pinged_s = 0.0
         self._inbox: deque[events.Event] = deque()
@@ -236,13 +242,15 @@ class RtmpSession:
             self.close(EndReason.PROTOCOL_ERROR)
 
     def _connect(self, event: events.ConnectRequested) -> None:
-        self._client = event.flash_version
+        self.app, self.client = event.app, event.flash_version
         refusal = self._server.challenge(event.query)
         if refusal:
             self._conn.reject_connect(event, REJECT_CODE, refusal)
             self.close(EndReason.STOPPED)
             return
         self._proven_user = event.query.get("user", "") if "response" in event.query else ""
+        self.login = self._proven_user
+        self.is_connected = True
         self._conn.accept_connect(event)
 
     def _decide(self, work: Coroutine[Any, Any, None], what: str) -> None:
@@ -276,6 +284,7 @@ class RtmpSession:
         if not admission.is_allowed:
             self._reject(event, "NetStream.Publish.Unauthorized", admission.reason)
             return
+        self.login = admission.login
         stream = self._new_stream(event, admission)
         try:
             self._server.registry.publish(stream)
@@ -294,7 +303,7 @@ class RtmpSession:
             self.session_id,
             self.remote_address,
             self.protocol,
-            self._client,
+            self.client,
         )
 
     def _reject(self, event: events.PublishRequested, code: str, reason: str) -> None:
@@ -353,7 +362,7 @@ class RtmpSession:
             protocol=self.protocol,
             remote_address=self.remote_address,
             login=admission.login or self.session_id,
-            client=self._client,
+            client=self.client,
             published_ns=self._server.clock.wall_ns(),
         )
         return Stream(

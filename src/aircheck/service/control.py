@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from aircheck.facts import EndReason, RecordingFacts, RecordingState
 from aircheck.hub.registry import Registry
@@ -75,6 +76,12 @@ class ControlService:
         self._journal = journal
         self._plan = plan
         self._stop_timeout_s = stop_timeout_s
+        self._replacing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    @property
+    def plan(self) -> RecordingPlan:
+        """What the settings say of recordings."""
+        return self._plan
 
     # beginning
 
@@ -99,10 +106,7 @@ class ControlService:
             )
         stream = self._find(target)
         if stream is None and not (waits or keep_alive):
-            raise NotFound(
-                f"no live stream is {target}",
-                remedy="GET /api/v1/streams lists what is live now; a recording can also be armed for later",
-            )
+            raise _no_stream(target)
         needs_arming = keep_alive or stream is None
         if needs_arming:
             self._check_armable(target, plan)
@@ -131,6 +135,25 @@ class ControlService:
             f"no recording is armed under the id {armed_id!r}",
             remedy="GET /api/v1/armed lists what is armed; what was for one time only ends when it begins",
         )
+
+    async def replace(
+        self, media_session_id: str, options: RecordingOptions = _AS_SET, *, requested_by: str
+    ) -> RecordingFacts:
+        """Stop whatever records a live stream, then record it with these options.
+
+        Options that cannot be meant stop nothing; of several such requests for one stream the last one wins.
+        Raises `InvalidRequest`, `NotFound`, `Refused`.
+        """
+        options.laid_over(self._plan)
+        target = Target(media_session_id)
+        if self._find(target) is None:
+            raise _no_stream(target)
+        lock = self._replacing.setdefault(media_session_id, asyncio.Lock())
+        async with lock:
+            await self.stop_all_of(media_session_id)
+            started = await self.start(target, options, requested_by=requested_by)
+        assert started.recording is not None, "it is only armed where that was asked for"
+        return started.recording
 
     # while it runs
 
@@ -187,6 +210,11 @@ class ControlService:
         except TimeoutError:
             _log.warning("stop returns before the files are final recording=%s", recording_id)
             return recording.current_facts()
+
+    async def stop_all_of(self, media_session_id: str) -> tuple[RecordingFacts, ...]:
+        """End every recording of a media session, as `stop` does; returns those there were."""
+        running = self.running(media_session_id=media_session_id)
+        return tuple(await asyncio.gather(*(self.stop(facts.id) for facts in running)))
 
     def close_stream(self, media_session_id: str) -> None:
         """Ask a publisher to go; its stream and the recordings of it end. Raises `NotFound`."""
@@ -269,6 +297,13 @@ class ControlService:
             raise Conflict(
                 f"{len(armed)} recordings are armed already", remedy="disarm those that are not needed"
             )
+
+
+def _no_stream(target: Target) -> NotFound:
+    return NotFound(
+        f"no live stream is {target}",
+        remedy="GET /api/v1/streams lists what is live now; a recording can also be armed for later",
+    )
 
 
 def _is_meant(stream: Stream, target: Target) -> bool:

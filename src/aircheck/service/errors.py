@@ -6,7 +6,8 @@ AircheckError
     ├── NotYetPlayable      a file that has not got its first fragment
     ├── InvalidRequest      an argument that cannot be meant
     ├── Conflict            it is known, but not in a state in which this can be done
-    └── Refused             it could be done, but not now: there is no room on the disk
+    ├── Refused             it could be done, but not now: there is no room on the disk
+    └── NotSupported        a request of another server's API that this one has no answer to yet
 """
 
 from __future__ import annotations
@@ -35,4 +36,8 @@ class Conflict(ServiceError):
 
 
 class Refused(ServiceError):
+    pass
+
+
+class NotSupported(ServiceError):
     pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections import Counter, defaultdict
@@ -9,22 +10,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import cast
 
-from aircheck.facts import GapReason, RecordingFacts, SegmentFacts, TrackFacts
+from aircheck.facts import EndReason, GapReason, RecordingFacts, SegmentFacts, TrackFacts
 from aircheck.hub.registry import Registry
 from aircheck.hub.stream import Stream
 from aircheck.hub.subscriber import Subscriber
 from aircheck.ingest.rtmp_server import RtmpServer
 from aircheck.recording.conversion import AudioConversion
 from aircheck.recording.hooks import Hooks
+from aircheck.recording.names import expected_name
 from aircheck.recording.recorder import Recorder
 from aircheck.recording.recording import Recording
 from aircheck.recording.volume import Volume
 from aircheck.service.access import AccessService
+from aircheck.service.connections import ConnectionStatus
 from aircheck.service.growing import GrowingFile
 from aircheck.service.health import NodeStatus, VolumeStatus
 from aircheck.service.journal import CatalogJournal
 from aircheck.service.recordings import RecordingHealth
 from aircheck.service.streams import StreamStatus
+
+_log = logging.getLogger(__name__)
 
 _FAULTS_OF_DISKS = (GapReason.DISK_FULL, GapReason.DISK_ERROR, GapReason.SLOW_DISK)
 
@@ -100,6 +105,13 @@ class LiveRecorder:
             return ()
         return [*recording.completed, *(segment.current_facts() for segment in recording.segments)]
 
+    def current_file_name(self, recording_id: str) -> str | None:
+        recording = self._recorder.get(recording_id)
+        if recording is None:
+            return None
+        growing = [segment.facts.file_name for segment in recording.segments]
+        return growing[-1] if growing else expected_name(recording.facts, recording.plan)
+
     def health(self, recording_id: str) -> RecordingHealth | None:
         recording = self._recorder.get(recording_id)
         if recording is None:
@@ -118,6 +130,36 @@ class LiveRecorder:
                 if segment.facts.id == segment_id and segment.duration_ms and segment.writer is not None:
                     return cast(GrowingFile, segment.writer)
         return None
+
+
+class RtmpConnections:
+    """Implements `ConnectionSource`."""
+
+    def __init__(self, rtmp: RtmpServer) -> None:
+        self._rtmp = rtmp
+
+    def connections(self) -> Sequence[ConnectionStatus]:
+        return [
+            ConnectionStatus(
+                session_id=session.session_id,
+                protocol=session.protocol,
+                app=session.app,
+                remote_address=session.remote_address,
+                client=session.client,
+                login=session.login,
+                connected_ns=session.connected_ns,
+            )
+            for session in self._rtmp.sessions.values()
+            if session.is_connected
+        ]
+
+    def close_connection(self, session_id: str) -> bool:
+        session = self._rtmp.sessions.get(session_id)
+        if session is None:
+            return False
+        _log.info("peer asked to go session=%s address=%s", session_id, session.remote_address)
+        session.close(EndReason.STOPPED)
+        return True
 
 
 class LiveState:

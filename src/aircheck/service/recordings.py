@@ -36,6 +36,8 @@ class LiveRecordings(Protocol):
 
     def segments(self, recording_id: str) -> Sequence[SegmentFacts]: ...
 
+    def current_file_name(self, recording_id: str) -> str | None: ...
+
     def health(self, recording_id: str) -> RecordingHealth | None: ...
 
 
@@ -105,6 +107,13 @@ class RecordingService:
     def active(self) -> Sequence[RecordingFacts]:
         """The recordings that are running or being made final, as they stand now."""
         return [recording for recording in self._live.recordings() if recording.state in UNFINISHED]
+
+    def current_file_name(self, recording_id: str) -> str | None:
+        """The file that a running recording writes or is about to, relative to the record folder.
+
+        Elements of the name that are not known yet stand in it as in the template. None when it runs no more.
+        """
+        return self._live.current_file_name(recording_id)
 
     def health(self, recording_id: str) -> RecordingHealth | None:
         return self._live.health(recording_id)

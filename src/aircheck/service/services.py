@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aircheck.clock import Clock
+from aircheck.service.connections import ConnectionService
 from aircheck.service.control import ControlService
 from aircheck.service.downloads import DownloadService
 from aircheck.service.events import EventService
@@ -17,6 +18,7 @@ from aircheck.service.streams import StreamService
 class Services:
     streams: StreamService
     recordings: RecordingService
+    connections: ConnectionService
     control: ControlService
     downloads: DownloadService
     events: EventService

@@ -21,6 +21,7 @@ from aircheck.settings.model import (
     RtmpsSettings,
     Settings,
     TlsSettings,
+    WcsSettings,
 )
 from aircheck.settings.values import Listen
 
@@ -40,5 +41,6 @@ __all__ = [
     "Settings",
     "SettingsError",
     "TlsSettings",
+    "WcsSettings",
     "load_settings",
 ]

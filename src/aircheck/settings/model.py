@@ -206,6 +206,21 @@ class HttpsSettings(Section):
     )
 
 
+class WcsSettings(Section):
+    """The REST API of Flashphoner WCS, under `/rest-api` on the ports of `[http]` and `[https]`."""
+
+    enabled: bool = Field(default=True, description="Off: `/rest-api` is not there.")
+    allow_origin: str = Field(
+        default="*",
+        description="Pages that browsers let call it, as an origin such as `https://studio.example`. `*`, as "
+        "clients of WCS expect it, are all pages: on a network with people on it, any page that one of them "
+        "opens can stop recordings then. Empty: only pages of this server.",
+    )
+    node_id: str = Field(
+        default="", description="What this server calls itself in answers; empty: the name of the machine."
+    )
+
+
 class RecordSettings(Section):
     """What is recorded, where, and how safely."""
 
@@ -497,6 +512,7 @@ class Settings(BaseSettings):
     http: HttpSettings = HttpSettings()
     https: HttpsSettings = HttpsSettings()
     tls: TlsSettings = TlsSettings()
+    wcs: WcsSettings = WcsSettings()
     record: RecordSettings = RecordSettings()
     hooks: HooksSettings = HooksSettings()
     catalog: CatalogSettings = CatalogSettings()

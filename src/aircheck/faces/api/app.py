@@ -14,7 +14,11 @@ from aircheck.faces.api.metrics import NodeCollector, make_registry
 from aircheck.faces.api.pages import page_routes
 from aircheck.faces.api.problems import Boundary, install
 from aircheck.faces.api.routes import api_routes
+from aircheck.faces.wcs.app import WcsOptions, wcs_rest_app
+from aircheck.faces.wcs.rest import REST_PATH
 from aircheck.service.services import Services
+
+WCS_DEFAULTS = WcsOptions()
 
 _DESCRIPTION = """\
 Live streams, recordings and their files. Lists are paged: ask again with `cursor` set to the `next_cursor`
@@ -24,8 +28,11 @@ This port has no login yet: whoever reaches it may do everything that is listed 
 """
 
 
-def create_app(services: Services) -> FastAPI:
-    """Everything that is served over HTTP by this face: API, files, pages, health and metrics."""
+def create_app(services: Services, *, wcs: WcsOptions | None = WCS_DEFAULTS) -> FastAPI:
+    """Everything that is served over HTTP: API, files, pages, health and metrics, and the REST API of WCS.
+
+    Without `wcs` the last one is not there.
+    """
     responses: Counter[int] = Counter()
     errors: Counter[str] = Counter()
     collector = NodeCollector(services, responses, errors)
@@ -42,6 +49,8 @@ def create_app(services: Services) -> FastAPI:
     app.include_router(file_routes(services))
     app.include_router(health_routes(services, make_registry(collector), collector))
     app.include_router(page_routes(services))
+    if wcs is not None:
+        app.mount(REST_PATH, wcs_rest_app(services, wcs))
     install(app)
     app.add_middleware(Boundary, responses=responses, errors=errors)
     return app

@@ -18,7 +18,7 @@ _OWN = ("same-origin", "none")
 
 def refuse_foreign(request: Request) -> None:
     """A dependency of routes that change something. Raises HTTPException 403 and 415."""
-    if not _is_own(request):
+    if not is_own_request(request):
         raise HTTPException(403, "a page of another site may not change anything here")
     has_body = "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -26,7 +26,8 @@ def refuse_foreign(request: Request) -> None:
         raise HTTPException(415, f"a body of the type {media_type!r}")
 
 
-def _is_own(request: Request) -> bool:
+def is_own_request(request: Request) -> bool:
+    """Whether it comes from a page of this server, or from no page at all."""
     if site := request.headers.get("sec-fetch-site"):
         return site in _OWN
     origin = request.headers.get("origin")
