@@ -6,19 +6,24 @@ A file's first bytes tell its container; what is nothing else is asked whether i
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from aircheck.containers import flv, matroska, mpegts, remnant
 from aircheck.containers.mp4 import recovery
+from aircheck.containers.mp4.disk import Disk
 from aircheck.containers.mp4.recovery import FileFacts, ForeignFileError, Outcome, Recovery
+from aircheck.containers.mp4.scan import outline
 
 __all__ = [
     "FileFacts",
+    "FileStart",
     "ForeignFileError",
     "Outcome",
     "Recovery",
     "inspect_file",
     "read_note",
+    "read_start",
     "recover_file",
 ]
 
@@ -45,6 +50,29 @@ def read_note(path: Path) -> bytes:
     """The note that the file's writer was given. Raises ForeignFileError or OSError."""
     form = _format_of(path)
     return recovery.read_note(path) if form is None else remnant.read_note(path, form)
+
+
+@dataclass(frozen=True, slots=True)
+class FileStart:
+    """When a file was begun, and the stream's own time at the file's time 0."""
+
+    creation_ns: int
+    start_us: int
+
+
+def read_start(path: Path) -> FileStart:
+    """What the file's header says of its beginning. Raises ForeignFileError or OSError."""
+    form = _format_of(path)
+    disk = Disk.open(path, writable=False)
+    try:
+        if form is not None and (header := form.read_header(disk)) is not None:
+            return FileStart(header.record.creation_ns, header.record.start_us)
+        moov = None if form is not None else outline(disk).moov
+        if moov is None or not moov.has_note:
+            raise ForeignFileError(f"{path} is no recording of this program")
+        return FileStart(moov.facts.creation_ns, moov.facts.start_us)
+    finally:
+        disk.close()
 
 
 def recover_file(

@@ -78,8 +78,7 @@ class FragmentReader:
         finally:
             disk.close()
 
-    @property
-    def end_s(self) -> Fraction:
+    def find_end(self) -> Fraction:
         """Where the longest track ends. Reads the last fragments."""
         hint = Fraction(_SEARCH_BYTES)
         while True:

@@ -384,17 +384,21 @@ class Mp4Writer:
                 if index.samples and end > index.last_dts:
                     index.last_duration = min(end - index.last_dts, 0xFFFFFFFF)
 
-    def finalize(self, *, sync: bool = True) -> Finalized:
+    def finalize(
+        self, *, sync: bool = True, shown: tuple[Fraction | None, Fraction | None] = (None, None)
+    ) -> Finalized:
         """Make the file progressive, and close it; `finish` came before. May run on another thread.
 
+        `shown` is as `Movie` has it: a part of what was written may be hidden.
         Without `sync`, a power cut soon after may cost the whole file; a crash of the program cannot.
         Raises OSError when the disk fails for another reason than space: `recover_file` can try again.
         """
         try:
             indexes = self._indexes()
             target = Target(self.path, self._disk, self._area, self._end, self._on_move)
-            how = finalize(target, Movie(indexes, self._facts), sync=sync)
-            return Finalized(how, self._disk.size_bytes, timeline.duration_ms(indexes), self.track_facts())
+            movie = Movie(indexes, self._facts, shown)
+            how = finalize(target, movie, sync=sync)
+            return Finalized(how, self._disk.size_bytes, int(movie.duration_s * 1000), self.track_facts())
         finally:
             self._disk.close()
 
