@@ -20,12 +20,13 @@ _HEAD = """\
 
 <!-- Made by `python -m aircheck.faces.wcs.reference` from the program. Edit that. -->
 
-What clients of a Flashphoner WCS call, under `/rest-api` on the ports of `[http]` and `[https]`: 8081 and 8444
-unless set otherwise. [Take over from a Flashphoner WCS](../how-to/flashphoner.md) tells what is different here.
+What clients of a Flashphoner WCS call, under `/rest-api` on the ports of `[http]` and `[https]`, which are 8081
+and 8444 unless set otherwise. What is different here is told in
+[Take over from a Flashphoner WCS](../how-to/flashphoner.md).
 
-`POST` with a JSON object, or `GET` without a body. Booleans may come as text (`"true"`), fields that are null or
-empty are as if they were not there, and fields that are not known are passed over. Status 200 says that it was
-done; what gives nothing has an empty body. CORS is answered as `[wcs] allow_origin` says.
+`POST` with a JSON object, or `GET` without a body. Booleans may come as text (`"true"`), fields that are null
+or empty are as if they were not there, and fields that are not known are passed over. Status 200 says that it
+was done; what gives nothing has an empty body. CORS is answered as `[wcs] allow_origin` says.
 
 | status | |
 |---|---|
@@ -35,13 +36,13 @@ done; what gives nothing has an empty body. CORS is answered as `[wcs] allow_ori
 | 500 | it cannot be done now: no room on the disk, or a fault of ours |
 | 501 | this server does not do that yet |
 
-An error has a body, `{"exception", "reason", "path", "error", "message", "timestamp", "status"}`; only the status
-is promised.
+An error has a body, `{"exception", "reason", "path", "error", "message", "timestamp", "status"}`; only the
+status is promised.
 
 A **Stream** leaves out what is not known: `sdp` and `gop` always, `fps` while nothing records the stream.
 `bitrate` is in kbit/s and of the last seconds. `appKey` is `flashStreamingApp` and `mediaProvider` is `Flash`
-for all that came in by RTMP. `recordName` is the file that is written now, relative to the record folder. Viewers
-are not listed.
+for all that came in by RTMP. `recordName` is the file that is written now, relative to the record folder.
+Viewers are not listed.
 """
 
 
