@@ -141,7 +141,9 @@ class AppendingWriter(ABC, Generic[L]):
     @property
     def end_s(self) -> Fraction:
         """Where the last track ends, on the stream's timeline."""
-        return max(Fraction(lane.end_pts, lane.track.timescale) for lane in self._lanes.all if lane.packets)
+        begun = [lane for lane in self._lanes.all if lane.packets]
+        lanes = [lane for lane in begun if not lane.track.is_data] or begun
+        return max(Fraction(lane.end_pts, lane.track.timescale) for lane in lanes)
 
     def last_dts(self, number: int) -> int | None:
         """The dts that must be exceeded in the track of that number (from 0); None without any."""
@@ -244,7 +246,8 @@ class AppendingWriter(ABC, Generic[L]):
         if pending_ms < self._fragment_ms:
             return False
         if self._origin is None and pending_ms < _MAX_WAIT_FOR_TRACKS_MS:
-            return len(self._lanes.groups(self._pending)) == len(self._lanes.all)
+            begun = {lane.track for lane, _ in self._lanes.groups(self._pending)}
+            return all(lane.track in begun or lane.track.is_data for lane in self._lanes.all)
         return True
 
     def flush(self) -> None:
@@ -319,7 +322,8 @@ class AppendingWriter(ABC, Generic[L]):
             self._allocated_to = self._end + size + self._preallocate_bytes
 
     def _set_origin(self, groups: Sequence[tuple[L, Sequence[Packet]]]) -> None:
-        self._origin = self._origin_of(groups)
+        media = [group for group in groups if not group[0].track.is_data]
+        self._origin = self._origin_of(media or groups)
         for lane in self._lanes.all:
             lane.base = self._base
         self._record = replace(self._record, start_us=self._origin * 1_000_000 // self.clock_rate)

@@ -35,7 +35,7 @@ from aircheck.containers.remnant import Format
 from aircheck.errors import ContainerError
 from aircheck.facts import TrackFacts
 from aircheck.media.packet import Packet
-from aircheck.media.track import Codec, Kind, Track
+from aircheck.media.track import DATA_TRACK, Codec, Kind, Track
 
 _FORMATS: Mapping[Container, Format] = {
     Container.MKV: matroska.FORMAT,
@@ -196,13 +196,19 @@ def _pair(tracks: Sequence[Track], facts: Sequence[TrackFacts], goes_on: _GoesOn
 def _own_tracks(pairs: Mapping[int, Track], facts: Sequence[TrackFacts]) -> list[Track]:
     """The tracks of the file, with its own ids."""
     return [
-        replace(pairs[number], id=one.id) if number in pairs else _silent_track(one)
+        _numbered(pairs[number], one.id) if number in pairs else _silent_track(one)
         for number, one in enumerate(facts)
     ]
 
 
+def _numbered(track: Track, track_id: int) -> Track:
+    return track if track.id == track_id else replace(track, id=track_id)
+
+
 def _silent_track(facts: TrackFacts) -> Track:
     """A track that the stream does not have (yet)."""
+    if facts.codec == DATA_TRACK.codec.value and facts.id == DATA_TRACK.id:
+        return DATA_TRACK
     return Track(
         facts.id,
         Codec(facts.codec),
@@ -247,6 +253,7 @@ class ContinuedFile:
         self.earlier_duration_ms = writer.duration_ms
         self.earlier_tracks = writer.track_facts()
         self._writer = writer
+        self._silent = [track for number, track in enumerate(own) if number not in pairs]
         self._numbers = {track.id: number for number, track in pairs.items()}
         self._passages = {track.id: _Passage(own[number]) for number, track in pairs.items()}
         """By the id of the stream's track."""
@@ -289,8 +296,11 @@ class ContinuedFile:
         self._writer.flush()
 
     def add_track(self, track: Track) -> bool:
-        own = self._own(track)
-        is_taken = self._writer.add_track(own)
+        own = next((one for one in self._silent if _numbered(track, one.id) == one), None)
+        is_taken = own is not None
+        if own is None:
+            own = self._own(track)
+            is_taken = self._writer.add_track(own)
         if is_taken:
             self._passages[track.id] = self._passage(own)
         return is_taken
@@ -350,7 +360,7 @@ class ContinuedFile:
 
     def _recognize(self, track: Track) -> tuple[Track, _Passage]:
         passage = self._passages.get(track.id)
-        if passage is None or replace(track, id=passage.own.id) != passage.own:
+        if passage is None or _numbered(track, passage.own.id) != passage.own:
             raise ContainerError(
                 f"this file has no track {track.id} ({track.codec}) of that configuration",
                 remedy="add the track, or begin a new segment when its configuration changed",
@@ -363,7 +373,8 @@ class ContinuedFile:
 
         Whole milliseconds: nearly every timescale has those exactly, so that no track moves against another.
         """
-        begin_s = min(Fraction(packet.pts, packet.track.timescale) for packet in packets)
+        media = [packet for packet in packets if not packet.track.is_data] or packets
+        begin_s = min(Fraction(packet.pts, packet.track.timescale) for packet in media)
         shift_s = self._writer.end_s + self._gap_s - begin_s
         firsts = {packet.track.id: packet for packet in reversed(packets)}
         for track_id, packet in firsts.items():
@@ -384,4 +395,4 @@ class ContinuedFile:
     def _own(self, track: Track) -> Track:
         """The track as the file would have it, with an id that is free there."""
         taken = {facts.id for facts in self._writer.track_facts()}
-        return replace(track, id=track.id if track.id not in taken else max(taken) + 1)
+        return _numbered(track, track.id if track.id not in taken else max(taken) + 1)

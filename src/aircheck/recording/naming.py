@@ -60,7 +60,13 @@ class OnConflict(StrEnum):
     VERSION = "version"
     """It is renamed to the next free name of `versions`; the new file gets the name."""
     APPEND = "append"
-    """It is continued."""
+    """It is continued, its time from where it ended; what cannot be continued stays as with FREE_NUMBER."""
+    APPEND_WITH_GAP = "append_with_gap"
+    """The same, and the time between its end and the new beginning is left open."""
+
+    @property
+    def appends(self) -> bool:
+        return self in (OnConflict.APPEND, OnConflict.APPEND_WITH_GAP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +191,13 @@ class NameTemplate:
             [*(self._fit(name, "") for name in folders), self._fit(stem, f"{number}.{extension}")]
         )
 
+    def is_settled(self, elements: NameElements) -> bool:
+        """Whether all that the name is made of is known."""
+        return all(piece.value(elements) is not None for pieces in self._components for piece in pieces)
+
     def preview(self, elements: NameElements, *, extension: str, part: int | None = None) -> str:
         """The name as far as it is known: what is to come stands there as `{endTime}`, not encoded."""
-        if all(piece.value(elements) is not None for pieces in self._components for piece in pieces):
+        if self.is_settled(elements):
             return self.resolve(elements, extension=extension, part=part)
         names = (self._join(pieces, elements, shows_unknown=True) for pieces in self._components)
         number = "" if part is None else f"_{part}"
