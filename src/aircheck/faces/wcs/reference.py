@@ -20,7 +20,7 @@ _HEAD = """\
 
 <!-- Made by `python -m aircheck.faces.wcs.reference` from the program. Edit that. -->
 
-What clients of a Flashphoner WCS call, under `/rest-api` on the ports of `[http]` and `[https]`, which are 8081
+What clients of a Flashphoner WCS call, under `/rest-api` on the ports of `[http]` and `[https]`: 8081
 and 8444 unless set otherwise. What is different here is told in
 [Take over from a Flashphoner WCS](../how-to/flashphoner.md).
 
