@@ -56,6 +56,9 @@ class GapReason(StrEnum):
     RECONNECT = "reconnect"
     SLOW_TRANSCODE = "slow_transcode"
     """Sound alone; there is silence instead."""
+    APPEND = "append"
+    """The file was continued here by a later recording. `duration_ms` is what its time leaves open, 0 unless
+    that was asked for; `at_ns` is when the later part began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,11 @@ class GapFacts:
     dropped_bytes: int = 0
     at_ns: int = 0
 
+    @property
+    def is_seam(self) -> bool:
+        """Whether a file was continued here without a hole: nothing is missing."""
+        return self.reason is GapReason.APPEND and not self.duration_ms
+
 
 @dataclass(frozen=True, slots=True)
 class StreamFacts:
@@ -101,6 +109,10 @@ class StreamFacts:
     ended_ns: int | None = None
     end_reason: EndReason | None = None
     tracks: tuple[TrackFacts, ...] = ()
+
+
+MULTI_RECORDER = "multi-recorder://"
+"""How the media session of a mix begins, which is not a publication but has this URI."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +138,11 @@ class RecordingFacts:
     duration_ms: int = 0
     gaps: int = 0
     dropped_packets: int = 0
+
+    @property
+    def is_of_several(self) -> bool:
+        """Whether this is several streams in one file."""
+        return self.media_session_id.startswith(MULTI_RECORDER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +172,11 @@ class SegmentFacts:
     tracks: tuple[TrackFacts, ...] = ()
     gaps: tuple[GapFacts, ...] = ()
 
+    @property
+    def is_continued(self) -> bool:
+        """Whether the file was continued by a later recording: then it has its name and keeps it."""
+        return any(gap.reason is GapReason.APPEND for gap in self.gaps)
+
 
 class EventKind(StrEnum):
     STREAM_PUBLISHED = "stream.published"
@@ -164,6 +186,9 @@ class EventKind(StrEnum):
     RECORDING_STARTED = "recording.started"
     RECORDING_PAUSED = "recording.paused"
     RECORDING_RESUMED = "recording.resumed"
+    SOURCE_ADDED = "recording.source_added"
+    """A stream came into a recording of several; the event's media session is that stream's."""
+    SOURCE_REMOVED = "recording.source_removed"
     RECORDING_COMPLETED = "recording.completed"
     RECORDING_FAILED = "recording.failed"
     RECORDING_RECOVERED = "recording.recovered"
@@ -171,6 +196,10 @@ class EventKind(StrEnum):
     SEGMENT_COMPLETED = "segment.completed"
     CONTAINER_CHANGED = "recording.container_changed"
     """The files are of another kind than was wanted, for that cannot hold the pictures."""
+    RECORDING_APPENDED = "recording.appended"
+    """It goes on in the file of an earlier recording, which has it no longer."""
+    RECORDING_NOT_APPENDED = "recording.not_appended"
+    """It was to go on in a file that cannot take it, and has one of its own."""
     GAP = "recording.gap"
     HOOK_DONE = "hook.done"
     HOOK_FAILED = "hook.failed"
