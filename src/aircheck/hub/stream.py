@@ -56,6 +56,8 @@ class Stream:
         """What was odd in its media so far, by kind; whoever feeds the stream puts its counters here."""
         self.on_keyframe_wanted: Callable[[], None] | None = None
         """Asks the publisher for a key frame; None where it cannot be asked, as over RTMP."""
+        self.wants_recording: bool | None = None
+        """What its publisher asked for; None where it did not say."""
         self._rate_from: tuple[int, int] = (0, 0)
         self._rate_bps = 0
         self._subscribers: tuple[Subscriber, ...] = ()

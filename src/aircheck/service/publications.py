@@ -27,7 +27,11 @@ RETRY_S = 3.0
 
 
 class PublicationService:
-    """Follows the registry. `plan` is the recording every stream gets; `None` records only on request."""
+    """Follows the registry.
+
+    `plan` is the recording that every stream gets whose publisher did not decline; `None` records only what
+    calls ask for, whatever publishers want.
+    """
 
     def __init__(
         self,
@@ -53,15 +57,16 @@ class PublicationService:
         if self._keep_past_ms:
             stream.back_buffer.keep(self._keep_past_ms)
         self.tasks.spawn(self._keep(stream, EventKind.STREAM_PUBLISHED, facts.published_ns), "published")
+        plan = self._plan if stream.wants_recording is not False else None
         try:
             is_continued = self._recorder.welcome(stream)
-            if self._plan is not None and not is_continued:
-                self._recorder.record(stream, self._plan, requested_by=BY_SETTINGS)
+            if plan is not None and not is_continued:
+                self._recorder.record(stream, plan, requested_by=BY_SETTINGS)
         except (OSError, AircheckError) as error:
             self.failed_starts += 1
             _log.error("cannot record stream=%s session=%s error=%s", stream.name, facts.session_id, error)
-            if self._plan is not None:
-                self._waiting[stream.id] = self.tasks.spawn(self._try_again(stream, self._plan), "try again")
+            if plan is not None:
+                self._waiting[stream.id] = self.tasks.spawn(self._try_again(stream, plan), "try again")
 
     async def _try_again(self, stream: Stream, plan: RecordingPlan) -> None:
         """A disk that was full or gone when the stream came need not stay so."""

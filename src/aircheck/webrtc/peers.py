@@ -1,0 +1,333 @@
+"""Peers: who publishes and who watches over WebRTC, from the offer on.
+
+An offer costs a few kilobytes until its peer has connected, which it must within seconds; only then its
+stream becomes known to anybody else. Until then the name is kept for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from aircheck.clock import Clock
+from aircheck.errors import AircheckError
+from aircheck.facts import EndReason, StreamFacts
+from aircheck.hub.gatekeeper import Admission, Attempt, Gatekeeper
+from aircheck.hub.registry import Registry, StreamNameInUse
+from aircheck.hub.stream import Stream
+from aircheck.media.track import Kind
+from aircheck.webrtc import negotiate
+from aircheck.webrtc.addresses import candidates, reachable_addresses
+from aircheck.webrtc.dtls import Identity
+from aircheck.webrtc.errors import (
+    BadOffer,
+    MediaSessionInUse,
+    NameInUse,
+    NotAllowed,
+    StreamNotFound,
+    TooManyPeers,
+)
+from aircheck.webrtc.media import MediaSink
+from aircheck.webrtc.negotiate import Preferences, Wanted
+from aircheck.webrtc.peer import (
+    Info,
+    OnChange,
+    Peer,
+    PeerContext,
+    PeerEnded,
+    PeerKind,
+    PeerTimeouts,
+)
+from aircheck.webrtc.port import Port
+from aircheck.webrtc.publisher import Publisher
+from aircheck.wire import sdp
+
+_log = logging.getLogger(__name__)
+
+TICK_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRules:
+    """What the settings say. `public_addresses` are listed in answers before those of the interfaces."""
+
+    preferences: Preferences = field(default_factory=Preferences)
+    timeouts: PeerTimeouts = field(default_factory=PeerTimeouts)
+    public_addresses: tuple[str, ...] = ()
+    max_peers: int = 1000
+    back_buffer_bytes: int = 0
+
+
+WantedOf = Callable[[Stream], Mapping[Kind, Wanted]]
+"""What a viewer of a stream can be sent."""
+NewViewer = Callable[[Stream, Peer], MediaSink]
+
+
+class Peers:
+    """The front of this room. `refused` counts offers that were not taken, `errors` what was dropped."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        gatekeeper: Gatekeeper,
+        clock: Clock,
+        *,
+        wanted_of: WantedOf,
+        new_viewer: NewViewer,
+        rules: PeerRules | None = None,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.rules = rules or PeerRules()
+        self.port = Port(loop, clock)
+        self.errors: Counter[str] = self.port.errors
+        self.refused: Counter[str] = Counter()
+        self.ended: Counter[str] = Counter()
+        """Peers that are over, by the text of their end."""
+        self.accepted = 0
+        self._registry = registry
+        self._gatekeeper = gatekeeper
+        self._wanted_of = wanted_of
+        self._new_viewer = new_viewer
+        self._context = PeerContext(self.port, Identity(), clock, self.rules.timeouts, self.errors)
+        self._loop = loop
+        self._peers: dict[str, Peer] = {}
+        self._reserved: dict[tuple[str, str], Peer] = {}
+        """Names of publishers that have not connected yet."""
+        self._candidates: tuple[str, ...] = ()
+        self._ticker: asyncio.TimerHandle | None = None
+        self._is_closing = False
+
+    def __len__(self) -> int:
+        return len(self._peers)
+
+    def __iter__(self) -> Iterator[Peer]:
+        return iter(list(self._peers.values()))
+
+    async def listen(self, host: str, port: int) -> tuple[str, int]:
+        """Open the port. Raises OSError."""
+        address = await self.port.listen(host, port)
+        reachable = reachable_addresses(host, self.rules.public_addresses)
+        self._candidates = candidates(reachable, address[1])
+        self._ticker = self._loop.call_later(TICK_S, self._tick)
+        return address
+
+    def stop_taking(self) -> None:
+        """Let nobody in any more."""
+        self._is_closing = True
+
+    async def stop(self, reason: EndReason) -> None:
+        """End every peer in good order, then the port."""
+        self.stop_taking()
+        for peer in self:
+            peer.close(reason)
+        if self._ticker is not None:
+            self._ticker.cancel()
+            self._ticker = None
+        await self.port.close()
+
+    # taking in
+
+    async def publish(
+        self,
+        offer: str,
+        attempt: Attempt,
+        *,
+        media_session_id: str | None = None,
+        wants_recording: bool | None = None,
+        on_change: OnChange | None = None,
+    ) -> Peer:
+        """Answer an offer to publish. Raises a `PeerRefused`. `None` leaves recording to the settings."""
+        with _Counted(self.refused):
+            description = _parse(offer)
+            self._check_room(media_session_id)
+            self._check_name(attempt)
+            admission = _admitted(await self._gatekeeper.may_publish(attempt))
+            self._check_room(media_session_id)
+            self._check_name(attempt)
+
+            def make_sink(peer: Peer) -> MediaSink:
+                return self._make_publisher(peer, admission, wants_recording)
+
+            peer = self._new_peer(PeerKind.PUBLISH, attempt, media_session_id, make_sink, on_change)
+            self._agree(
+                peer, lambda way: negotiate.answer_publisher(description, self.rules.preferences, way)
+            )
+            self._reserved[attempt.app, attempt.name] = peer
+            return peer
+
+    async def play(
+        self,
+        offer: str,
+        attempt: Attempt,
+        *,
+        media_session_id: str | None = None,
+        on_change: OnChange | None = None,
+    ) -> Peer:
+        """Answer an offer to watch. Raises a `PeerRefused`."""
+        with _Counted(self.refused):
+            description = _parse(offer)
+            self._check_room(media_session_id)
+            _admitted(await self._gatekeeper.may_play(attempt))
+            self._check_room(media_session_id)
+            stream = self._registry.find(attempt.name, attempt.app)
+            if stream is None:
+                raise StreamNotFound(
+                    f"no stream {attempt.name!r}", remedy="publish it first, or ask for a name that is live"
+                )
+            wanted = self._wanted_of(stream)
+
+            def make_sink(peer: Peer) -> MediaSink:
+                if not stream.is_live:
+                    raise PeerEnded(EndReason.UNPUBLISHED, Info.PUBLISHER_STOP)
+                return self._new_viewer(stream, peer)
+
+            peer = self._new_peer(PeerKind.PLAY, attempt, media_session_id, make_sink, on_change)
+            self._agree(peer, lambda way: negotiate.answer_viewer(description, wanted, way))
+            return peer
+
+    def _check_room(self, media_session_id: str | None) -> None:
+        if self._is_closing or len(self._peers) >= self.rules.max_peers:
+            raise TooManyPeers(
+                "no more peers are taken",
+                remedy="come back later; [webrtc] max_peers sets how many may be here",
+            )
+        if media_session_id is not None and (
+            media_session_id in self._peers or self._registry.by_id(media_session_id) is not None
+        ):
+            raise MediaSessionInUse(
+                f"the media session {media_session_id!r} exists already", remedy="choose another id"
+            )
+
+    def _check_name(self, attempt: Attempt) -> None:
+        key = (attempt.app, attempt.name)
+        stream = self._registry.find(attempt.name, attempt.app)
+        is_live = stream is not None and stream.facts.app == attempt.app
+        if key in self._reserved or is_live:
+            raise NameInUse(
+                f"stream {attempt.name!r} is being published already",
+                remedy="choose another stream name, or stop the other publisher",
+            )
+
+    def _new_peer(
+        self,
+        kind: PeerKind,
+        attempt: Attempt,
+        media_session_id: str | None,
+        make_sink: Callable[[Peer], MediaSink],
+        on_change: OnChange | None,
+    ) -> Peer:
+        return Peer(
+            self._context,
+            kind,
+            attempt,
+            media_session_id or str(uuid.uuid4()),
+            make_sink=make_sink,
+            on_change=on_change,
+            on_over=self._forget,
+        )
+
+    def _agree(self, peer: Peer, answer: Callable[[negotiate.Transport], negotiate.Agreement]) -> None:
+        try:
+            agreement = answer(peer.way_to_us(self._candidates))
+        except AircheckError:
+            peer.abandon()
+            raise
+        peer.agree(agreement, self._candidates)
+        self._peers[peer.id] = peer
+        self.accepted += 1
+        _log.info("WebRTC peer accepted peer=%s address=%s", peer, peer.attempt.remote_address)
+
+    # connected
+
+    def _make_publisher(self, peer: Peer, admission: Admission, wants_recording: bool | None) -> MediaSink:
+        attempt = peer.attempt
+        self._reserved.pop((attempt.app, attempt.name), None)
+        stream = self._new_stream(peer, admission)
+        stream.wants_recording = wants_recording
+        try:
+            self._registry.publish(stream)
+        except StreamNameInUse as error:
+            raise PeerEnded(EndReason.STOPPED, Info.NAME_IN_USE) from error
+        _log.info(
+            "published stream=%s app=%s session=%s address=%s protocol=%s",
+            stream.name,
+            stream.facts.app,
+            attempt.session_id,
+            peer.remote_address,
+            attempt.protocol,
+        )
+        return Publisher(peer.lines, peer, stream, self._registry, self._context.clock)
+
+    def _new_stream(self, peer: Peer, admission: Admission) -> Stream:
+        attempt = peer.attempt
+        facts = StreamFacts(
+            id=peer.id,
+            name=attempt.name,
+            app=attempt.app,
+            session_id=attempt.session_id,
+            protocol=attempt.protocol,
+            remote_address=peer.remote_address,
+            login=admission.login or attempt.session_id,
+            published_ns=self._context.clock.wall_ns(),
+        )
+        return Stream(facts, back_buffer_bytes=self.rules.back_buffer_bytes, on_close=peer.close)
+
+    # time, and the end
+
+    def _tick(self) -> None:
+        self._ticker = self._loop.call_later(TICK_S, self._tick)
+        now_s = self._context.clock.monotonic_s()
+        for peer in self:
+            try:
+                peer.tick(now_s)
+            except Exception:
+                self._break_off(peer)
+
+    def _break_off(self, peer: Peer) -> None:
+        """A mistake of ours costs the peer that brought it to light its session, and nobody else anything."""
+        self.errors["internal"] += 1
+        _log.exception("WebRTC peer broken off peer=%s", peer)
+        peer.close(EndReason.INTERNAL_ERROR)
+
+    def _forget(self, peer: Peer) -> None:
+        self._peers.pop(peer.id, None)
+        key = (peer.attempt.app, peer.attempt.name)
+        if self._reserved.get(key) is peer:
+            del self._reserved[key]
+        self.ended[peer.info] += 1
+
+
+class _Counted:
+    """Counts and logs what is refused on the way through."""
+
+    def __init__(self, refused: Counter[str]) -> None:
+        self._refused = refused
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if kind is not None:
+            self._refused[kind.__name__] += 1
+            _log.warning("WebRTC peer refused reason=%s error=%s", kind.__name__, error)
+
+
+def _parse(offer: str) -> sdp.Description:
+    try:
+        description = sdp.parse(offer)
+    except sdp.SdpError as error:
+        raise BadOffer(
+            f"the offer cannot be read: {error}", remedy="send the SDP as the client made it"
+        ) from error
+    if not description.media:
+        raise BadOffer("the offer has no media", remedy="offer audio, video or both")
+    return description
+
+
+def _admitted(admission: Admission) -> Admission:
+    if not admission.is_allowed:
+        raise NotAllowed(admission.reason, remedy="give credentials that this server knows")
+    return admission

@@ -1,0 +1,419 @@
+"""The port that all peers share: one UDP socket, and TCP on the same number (RFC 6544, RFC 4571 framing).
+
+Packets wait in the kernel and are drained some fifty times a second, all peers in one turn, because reacting
+to each of them would cost more than decrypting it. While nothing comes the socket is watched instead. What
+arrives is told apart by its first byte (RFC 7983) and by where it came from; media from addresses that no
+peer has proven by a check is dropped before anything looks into it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections import Counter
+from typing import Protocol
+
+from aircheck.clock import Clock
+from aircheck.wire import stun
+
+_log = logging.getLogger(__name__)
+
+INTERVAL_S = 0.01
+"""From one drain to the next while packets come."""
+PACKETS_A_TURN = 2000
+"""Of one drain: a flood leaves the rest of the program its turn."""
+RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024
+SEND_BUFFER_BYTES = 4 * 1024 * 1024
+MIN_RECEIVE_BUFFER_BYTES = 1024 * 1024
+MAX_DATAGRAM_BYTES = 2048
+MAX_TCP_PEERS = 512
+TCP_PROOF_TIMEOUT_S = 10.0
+"""How long a TCP connection may take to prove by a check whose it is."""
+TCP_OUTPUT_MAX_BYTES = 1024 * 1024
+"""What may wait for a peer on TCP; then packets are dropped, as UDP would drop them."""
+_TCP_FRAME_MAX_BYTES = 1500
+_PORT_ATTEMPTS = 20
+_SO_SNDBUFFORCE = 32
+_SO_RCVBUFFORCE = 33
+
+Address = tuple[str, int]
+
+
+class PeerHandler(Protocol):
+    """A peer, as the port sees it. Calls come on the loop and do not raise for what the remote sent."""
+
+    def check(self, request: stun.Message, path: Path, now_s: float) -> bytes | None:
+        """The answer to a check, or `None` when its sender does not know the password."""
+        ...
+
+    def receive_dtls(self, datagram: bytes, path: Path, now_s: float) -> None: ...
+
+    def receive_media(self, packets: list[bytes], path: Path, arrival_ns: int, now_s: float) -> None:
+        """SRTP and SRTCP as they came, those of one drain."""
+        ...
+
+    def path_lost(self, path: Path) -> None: ...
+
+
+class Path:
+    """A way to a peer: an address on the UDP port, or a TCP connection."""
+
+    __slots__ = ("address", "inbox", "peer")
+
+    transport = ""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.peer: PeerHandler | None = None
+        self.inbox: list[bytes] = []
+
+    def send(self, datagram: bytes) -> bool:
+        """Whether the kernel took it."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        host, port = self.address
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class UdpPath(Path):
+    __slots__ = ("_name", "_sock")
+
+    transport = "udp"
+
+    def __init__(self, sock: socket.socket, name: tuple[str, int]) -> None:
+        super().__init__((name[0].removeprefix("::ffff:"), name[1]))
+        self._sock = sock
+        self._name = name
+
+    @property
+    def name(self) -> tuple[str, int]:
+        """The address as the socket has it: IPv6 with scope, IPv4 perhaps inside IPv6."""
+        return self._name
+
+    def send(self, datagram: bytes) -> bool:
+        try:
+            self._sock.sendto(datagram, self._name)
+        except OSError:
+            return False
+        return True
+
+
+class TcpPath(Path, asyncio.Protocol):
+    """One accepted connection. Frames have their length before them (RFC 4571)."""
+
+    __slots__ = ("_buffer", "_port", "_timer", "_transport")
+
+    transport = "tcp"
+
+    def __init__(self, port: Port) -> None:
+        super().__init__(("", 0))
+        self._port = port
+        self._buffer = bytearray()
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        host, number = transport.get_extra_info("peername")[:2]
+        self.address = (host.removeprefix("::ffff:"), number)
+        if not self._port.admit(self):
+            transport.abort()
+            return
+        self._timer = asyncio.get_running_loop().call_later(TCP_PROOF_TIMEOUT_S, self._check_proof)
+
+    def data_received(self, data: bytes) -> None:
+        buffer = self._buffer
+        buffer += data
+        offset = 0
+        while len(buffer) - offset >= 2:
+            size = buffer[offset] << 8 | buffer[offset + 1]
+            if not 0 < size <= _TCP_FRAME_MAX_BYTES:
+                self._port.errors["tcp_garbage"] += 1
+                self.close()
+                return
+            end = offset + 2 + size
+            if end > len(buffer):
+                break
+            self._port.receive_frame(bytes(buffer[offset + 2 : end]), self)
+            offset = end
+        del buffer[:offset]
+        self._port.deliver(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._port.forget_path(self)
+
+    def send(self, datagram: bytes) -> bool:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return False
+        if transport.get_write_buffer_size() > TCP_OUTPUT_MAX_BYTES:
+            return False
+        transport.write(len(datagram).to_bytes(2, "big") + datagram)
+        return True
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def _check_proof(self) -> None:
+        if self.peer is None:
+            self._port.errors["tcp_silent"] += 1
+            self.close()
+
+
+class Port:
+    """Reads for every peer. `errors` counts what was dropped, by kind."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock) -> None:
+        self.address: Address = ("", 0)
+        self.errors: Counter[str] = Counter()
+        self.received_packets = 0
+        self.received_bytes = 0
+        self.receive_buffer_bytes = 0
+        self._loop = loop
+        self._clock = clock
+        self._sock: socket.socket | None = None
+        self._server: asyncio.Server | None = None
+        self._peers: dict[str, PeerHandler] = {}
+        """By the user name fragments that we gave out."""
+        self._udp_paths: dict[tuple[str, int], UdpPath] = {}
+        self._tcp_paths: set[TcpPath] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def listen(self, host: str, port: int) -> Address:
+        """Open UDP and TCP on one number; 0 takes a free one. Raises OSError."""
+        for attempt in range(_PORT_ATTEMPTS):
+            sock = _open_udp(host, port)
+            self.address = (host, sock.getsockname()[1])
+            try:
+                listener = _open_tcp(host, self.address[1])
+            except OSError:
+                sock.close()
+                if port or attempt == _PORT_ATTEMPTS - 1:
+                    raise
+            else:
+                break
+        self._server = await self._loop.create_server(lambda: TcpPath(self), sock=listener)
+        self._sock = sock
+        self.receive_buffer_bytes = _grow_buffers(sock)
+        self._watch()
+        return self.address
+
+    async def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for path in list(self._tcp_paths):
+            path.close()
+        if self._sock is not None:
+            self._loop.remove_reader(self._sock.fileno())
+            self._sock.close()
+            self._sock = None
+
+    # whose packets are whose
+
+    def add_ufrag(self, ufrag: str, peer: PeerHandler) -> None:
+        self._peers[ufrag] = peer
+
+    def remove_ufrag(self, ufrag: str) -> None:
+        self._peers.pop(ufrag, None)
+
+    def forget_path(self, path: Path) -> None:
+        """A way that is gone, or that its peer no longer wants."""
+        peer, path.peer = path.peer, None
+        if isinstance(path, UdpPath):
+            self._udp_paths.pop(path.name, None)
+        elif isinstance(path, TcpPath):
+            self._tcp_paths.discard(path)
+            path.close()
+        if peer is not None:
+            peer.path_lost(path)
+
+    def admit(self, path: TcpPath) -> bool:
+        if len(self._tcp_paths) >= MAX_TCP_PEERS:
+            self.errors["tcp_too_many"] += 1
+            return False
+        self._tcp_paths.add(path)
+        return True
+
+    # what arrives
+
+    def receive_frame(self, data: bytes, path: TcpPath) -> None:
+        self.received_packets += 1
+        self.received_bytes += len(data)
+        if 127 < data[0] < 192:
+            path.inbox.append(data)
+        else:
+            self._receive_control(data, path, self._clock.monotonic_s())
+
+    def deliver(self, path: Path) -> None:
+        """Hand a path's media on."""
+        if path.inbox:
+            packets, path.inbox = path.inbox, []
+            if path.peer is None:
+                self.errors["media_from_strangers"] += len(packets)
+                return
+            path.peer.receive_media(packets, path, self._clock.wall_ns(), self._clock.monotonic_s())
+
+    def _watch(self) -> None:
+        if self._sock is not None:
+            self._loop.add_reader(self._sock.fileno(), self._wake)
+
+    def _wake(self) -> None:
+        """The first packet after a silence: from now on in batches."""
+        assert self._sock is not None
+        self._loop.remove_reader(self._sock.fileno())
+        self._turn()
+
+    def _turn(self) -> None:
+        self._timer = None
+        try:
+            count = self._drain()
+        except Exception:
+            # A mistake of ours must not end reading for everybody.
+            self.errors["internal"] += 1
+            _log.exception("draining the WebRTC port failed")
+            count = 1
+        if self._sock is None:
+            return
+        if not count:
+            self._watch()
+        elif count >= PACKETS_A_TURN:
+            self._timer = self._loop.call_later(0, self._turn)
+        else:
+            self._timer = self._loop.call_later(INTERVAL_S, self._turn)
+
+    def _drain(self) -> int:
+        """Read what the kernel holds, at most a turn's worth, and hand it on by peer; returns how many."""
+        assert self._sock is not None
+        receive = self._sock.recvfrom
+        find = self._udp_paths.get
+        touched: list[UdpPath] = []
+        count = size_bytes = 0
+        now_s = self._clock.monotonic_s()
+        while count < PACKETS_A_TURN:
+            try:
+                data, name = receive(MAX_DATAGRAM_BYTES)
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError:
+                # An ICMP answer to something sent earlier; the socket goes on.
+                self.errors["unreachable"] += 1
+                count += 1
+                continue
+            count += 1
+            size_bytes += len(data)
+            path = find(name)
+            if path is None:
+                self._receive_from_stranger(data, name, now_s)
+            elif data and 127 < data[0] < 192:
+                if not path.inbox:
+                    touched.append(path)
+                path.inbox.append(data)
+            else:
+                self._receive_control(data, path, now_s)
+        self.received_packets += count
+        self.received_bytes += size_bytes
+        for path in touched:
+            self._deliver_safely(path)
+        return count
+
+    def _deliver_safely(self, path: UdpPath) -> None:
+        try:
+            self.deliver(path)
+        except Exception:
+            self.errors["internal"] += 1
+            _log.exception("media of a WebRTC peer could not be handed on address=%s", path)
+
+    def _receive_from_stranger(self, data: bytes, name: tuple[str, int], now_s: float) -> None:
+        """Nothing but a check makes an address known."""
+        if not data or data[0] > 3:
+            self.errors["from_strangers"] += 1
+            return
+        assert self._sock is not None
+        path = UdpPath(self._sock, name)
+        self._receive_check(data, path, now_s)
+        if path.peer is not None:
+            self._udp_paths[name] = path
+
+    def _receive_control(self, data: bytes, path: Path, now_s: float) -> None:
+        first = data[0] if data else 255
+        if first < 4:
+            self._receive_check(data, path, now_s)
+        elif 19 < first < 64 and path.peer is not None:
+            path.peer.receive_dtls(data, path, now_s)
+        else:
+            self.errors["garbage"] += 1
+
+    def _receive_check(self, data: bytes, path: Path, now_s: float) -> None:
+        try:
+            message = stun.parse(data)
+        except stun.StunError:
+            self.errors["bad_stun"] += 1
+            return
+        if message.type is not stun.Type.BINDING_REQUEST:
+            if message.type is not stun.Type.BINDING_INDICATION:
+                self.errors["unexpected_stun"] += 1
+            return
+        peer = self._peers.get(message.username.partition(":")[0])
+        answer = peer.check(message, path, now_s) if peer is not None else None
+        if peer is None or answer is None:
+            self.errors["unproven_stun"] += 1
+            return
+        if path.peer is not peer:
+            # One client's address may serve several of its sessions in turn.
+            if path.peer is not None:
+                path.peer.path_lost(path)
+            path.peer = peer
+        path.send(answer)
+
+
+def _open_udp(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        if host == "::":
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.setblocking(False)
+        sock.bind((host, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _open_tcp(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=128, dualstack_ipv6=host == "::")
+
+
+def _grow_buffers(sock: socket.socket) -> int:
+    """Ask for room in the kernel: beyond its limit where we may, else up to it. Returns what it is."""
+    wanted = (
+        (socket.SO_RCVBUF, _SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES),
+        (socket.SO_SNDBUF, _SO_SNDBUFFORCE, SEND_BUFFER_BYTES),
+    )
+    for option, forced, size_bytes in wanted:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, option, size_bytes)
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, forced, size_bytes)
+    # The kernel counts its own upkeep in, and reports double.
+    achieved = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+    if achieved < MIN_RECEIVE_BUFFER_BYTES:
+        _log.warning(
+            "the kernel allows only a small UDP buffer: packets may be lost in bursts bytes=%d"
+            " remedy='sysctl -w net.core.rmem_max=%d'",
+            achieved,
+            RECEIVE_BUFFER_BYTES,
+        )
+    return achieved
