@@ -43,12 +43,14 @@ from aircheck.recording.plan import AudioPlan, RecordingPlan
 from aircheck.recording.recorder import Recorder
 from aircheck.recording.rotation import RotationRule
 from aircheck.service.access import AccessService
+from aircheck.service.clips import ClipService
 from aircheck.service.connections import ConnectionService
 from aircheck.service.control import ControlService
 from aircheck.service.downloads import DownloadService
 from aircheck.service.events import EventService
 from aircheck.service.health import HealthService
 from aircheck.service.journal import CatalogJournal
+from aircheck.service.kept_clips import KeptClips
 from aircheck.service.live import LiveHub, LiveRecorder, LiveState, RtmpConnections
 from aircheck.service.publications import PublicationService, close_abandoned
 from aircheck.service.recordings import RecordingService
@@ -133,6 +135,7 @@ class Node:
         await self.hooks.stop(self.settings.hooks.stop_timeout_s)
         await self.http.stop()
         await self.services.downloads.stop()
+        await self.services.clips.stop()
         self.services.health.stop()
         await self._release()
 
@@ -183,6 +186,15 @@ class Node:
 
     async def _start_http(self) -> None:
         live = LiveRecorder(self.recorder)
+        clips = ClipService(
+            self.catalog,
+            RecordingService(self.catalog, live),
+            live,
+            KeptClips(self.settings.clips.dir or self.settings.record.dir),
+            self.clock,
+            reserve_bytes=self.settings.record.min_free_bytes,
+        )
+        await clips.start()
         self.services = Services(
             streams=StreamService(LiveHub(self.registry, self.recorder), self.clock),
             recordings=RecordingService(self.catalog, live),
@@ -194,7 +206,9 @@ class Node:
                 [self.settings.record.dir],
                 self.clock,
                 as_attachment=self.settings.http.disposition == "attachment",
+                elsewhere=clips.open_kept,
             ),
+            clips=clips,
             events=EventService(self.catalog),
             health=HealthService(
                 LiveState(

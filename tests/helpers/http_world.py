@@ -24,6 +24,7 @@ from aircheck.facts import (
 )
 from aircheck.hub.registry import Registry
 from aircheck.recording.recorder import Recorder
+from aircheck.service.clips import ClipService
 from aircheck.service.connections import ConnectionService
 from aircheck.service.control import ControlService
 from aircheck.service.downloads import DownloadService
@@ -31,6 +32,7 @@ from aircheck.service.events import EventService
 from aircheck.service.growing import GrowingFile
 from aircheck.service.health import HealthService, NodeStatus, VolumeStatus
 from aircheck.service.journal import CatalogJournal
+from aircheck.service.kept_clips import KeptClips
 from aircheck.service.recordings import RecordingHealth, RecordingService
 from aircheck.service.services import Services
 from aircheck.service.streams import StreamService, StreamStatus
@@ -68,6 +70,7 @@ class World:
     writers: dict[str, GrowingFile] = field(default_factory=dict)
     node: NodeStatus = field(default_factory=NodeStatus)
     disks: list[VolumeStatus] = field(default_factory=list)
+    clips_dir: Path | None = None
 
     @classmethod
     @asynccontextmanager
@@ -85,7 +88,12 @@ class World:
         """The services of this world."""
         clock = self.clock
         roots = [self.record_dir]
-        downloads = DownloadService(self.catalog, self, roots, clock, as_attachment=as_attachment)
+        recordings = RecordingService(self.catalog, _LiveRecordings(self))
+        kept = KeptClips(self.clips_dir or self.record_dir)
+        clips = ClipService(self.catalog, recordings, self, kept, clock)
+        downloads = DownloadService(
+            self.catalog, self, roots, clock, as_attachment=as_attachment, elsewhere=clips.open_kept
+        )
         health = HealthService(self, clock, patience_s=0.2)
         try:
             yield Services(
@@ -94,12 +102,14 @@ class World:
                 connections=ConnectionService(),
                 control=self._control(),
                 downloads=downloads,
+                clips=clips,
                 events=EventService(self.catalog),
                 health=health,
                 clock=clock,
             )
         finally:
             await downloads.stop()
+            await clips.stop()
             health.stop()
 
     @asynccontextmanager

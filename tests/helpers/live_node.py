@@ -19,12 +19,14 @@ from aircheck.hub.registry import Registry
 from aircheck.hub.stream import Stream
 from aircheck.media.packet import Batch
 from aircheck.recording.recorder import Recorder
+from aircheck.service.clips import ClipService
 from aircheck.service.connections import ConnectionService
 from aircheck.service.control import ControlService
 from aircheck.service.downloads import DownloadService
 from aircheck.service.events import EventService
 from aircheck.service.health import HealthService, NodeStatus, VolumeStatus
 from aircheck.service.journal import CatalogJournal
+from aircheck.service.kept_clips import KeptClips
 from aircheck.service.live import LiveHub, LiveRecorder
 from aircheck.service.publications import PublicationService
 from aircheck.service.recordings import RecordingService
@@ -48,12 +50,17 @@ class LiveNode:
             self.registry, self.recorder, self.journal, self.plan, stop_timeout_s=stop_timeout_s
         )
         live = LiveRecorder(self.recorder)
+        recordings, kept = RecordingService(catalog, live), KeptClips(self.record_dir)
+        self.clips = ClipService(catalog, recordings, live, kept, self.clock)
         self.services = Services(
             streams=StreamService(LiveHub(self.registry, self.recorder), self.clock),
             recordings=RecordingService(catalog, live),
             connections=ConnectionService(),
             control=self.control,
-            downloads=DownloadService(catalog, live, [self.record_dir], self.clock),
+            downloads=DownloadService(
+                catalog, live, [self.record_dir], self.clock, elsewhere=self.clips.open_kept
+            ),
+            clips=self.clips,
             events=EventService(catalog),
             health=HealthService(_NoVolumes(), self.clock),
             clock=self.clock,
@@ -76,6 +83,7 @@ class LiveNode:
                 await node.recorder.stop(EndReason.SHUTDOWN)
                 await node.publications.tasks.join()
                 await node.services.downloads.stop()
+                await node.clips.stop()
                 node.services.health.stop()
                 await catalog.close()
 

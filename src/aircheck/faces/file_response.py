@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any
@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 from aircheck.faces.byte_ranges import UnsatisfiableRange, parse_range
 from aircheck.faces.conditions import Validators, Verdict, evaluate, may_send_range
 from aircheck.service.content import FileShrank
-from aircheck.service.downloads import Download, DownloadService
+from aircheck.service.downloads import Download, DownloadCounters
 from aircheck.service.growing import Reader
 
 CHUNK_BYTES = 256 * 1024
@@ -41,13 +41,18 @@ class _Answer:
 
 
 class RecordedFileResponse(Response):
-    """Sends the file of a catalogue name. Errors of opening come before the first byte, as problems."""
+    """Sends what `open_file` opens. Errors of opening come before the first byte, as problems."""
 
-    def __init__(self, downloads: DownloadService, name: str, *, as_attachment: bool) -> None:
+    def __init__(
+        self,
+        open_file: Callable[[Reader], Awaitable[Download]],
+        counters: DownloadCounters,
+        *,
+        as_attachment: bool,
+    ) -> None:
         super().__init__()
-        self._downloads = downloads
-        self._counters = downloads.counters
-        self._name = name
+        self._open_file = open_file
+        self._counters = counters
         self._as_attachment = as_attachment
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,7 +67,7 @@ class RecordedFileResponse(Response):
 
     @contextlib.asynccontextmanager
     async def _opened(self, reader: Reader) -> AsyncIterator[Download]:
-        download = await self._downloads.open(self._name, reader)
+        download = await self._open_file(reader)
         self._counters.opened += 1
         self._counters.active += 1
         try:

@@ -18,7 +18,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -103,8 +103,11 @@ class DownloadService:
         clock: Clock,
         *,
         as_attachment: bool = False,
+        elsewhere: Callable[[str], Awaitable[Download | None]] | None = None,
     ) -> None:
+        """`elsewhere` may have files under names that the catalogue does not know."""
         self.counters = DownloadCounters()
+        self._elsewhere = elsewhere
         self.as_attachment = as_attachment
         self._catalog = catalog
         self._growing = growing
@@ -135,7 +138,10 @@ class DownloadService:
     async def _open(self, name: str, reader: Reader) -> Download:
         segment = await self._find(name)
         if segment is None:
-            raise not_found(name)
+            found = await self._elsewhere(name) if self._elsewhere is not None else None
+            if found is None:
+                raise not_found(name)
+            return found
         if segment.state in (SegmentState.GROWING, SegmentState.FINALIZING):
             return await self._open_growing(segment, reader)
         if segment.state is SegmentState.FAILED:

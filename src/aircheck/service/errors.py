@@ -5,6 +5,8 @@ AircheckError
     ├── NotFound            no such stream, recording or file
     ├── NotYetPlayable      a file that has not got its first fragment
     ├── InvalidRequest      an argument that cannot be meant
+    ├── BadRange            a part of a recording, not written as one
+    ├── OutsideRange        a part that lies outside of the recording
     ├── Conflict            it is known, but not in a state in which this can be done
     ├── Refused             it could be done, but not now: there is no room on the disk
     └── NotSupported        a request of another server's API that this one has no answer to yet
@@ -28,6 +30,14 @@ class NotYetPlayable(ServiceError):
 
 
 class InvalidRequest(ServiceError):
+    pass
+
+
+class BadRange(ServiceError):
+    pass
+
+
+class OutsideRange(ServiceError):
     pass
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aircheck.clock import Clock
+from aircheck.service.clips import ClipService
 from aircheck.service.connections import ConnectionService
 from aircheck.service.control import ControlService
 from aircheck.service.downloads import DownloadService
@@ -21,6 +22,7 @@ class Services:
     connections: ConnectionService
     control: ControlService
     downloads: DownloadService
+    clips: ClipService
     events: EventService
     health: HealthService
     clock: Clock

@@ -11,6 +11,7 @@ from aircheck.settings.load import Problem, SettingsError, load_settings
 from aircheck.settings.model import (
     AccessSettings,
     CatalogSettings,
+    ClipsSettings,
     HooksSettings,
     HttpSettings,
     HttpsSettings,
@@ -28,6 +29,7 @@ from aircheck.settings.values import Listen
 __all__ = [
     "AccessSettings",
     "CatalogSettings",
+    "ClipsSettings",
     "HooksSettings",
     "HttpSettings",
     "HttpsSettings",

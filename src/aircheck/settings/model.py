@@ -399,6 +399,18 @@ class RecordSettings(Section):
         return self.tmp_dir if self.tmp_dir is not None else self.dir / HIDDEN_FOLDER / "growing"
 
 
+class ClipsSettings(Section):
+    """Parts of recordings that were asked for by `?start=…&end=…`."""
+
+    dir: OptionalPath = Field(
+        default=None,
+        description="Where clips are kept, as `NAME-s11-e60.mp4`, so that the same part need not be cut again. "
+        "Empty: in the record folder, beside what they were cut from. They stay until somebody deletes them, "
+        "also when the recording is gone; deleting them costs only the time to cut them again. On another disk "
+        "cutting them does not take the recordings' space.",
+    )
+
+
 class HooksSettings(Section):
     """Scripts that are run for finished files."""
 
@@ -514,6 +526,7 @@ class Settings(BaseSettings):
     tls: TlsSettings = TlsSettings()
     wcs: WcsSettings = WcsSettings()
     record: RecordSettings = RecordSettings()
+    clips: ClipsSettings = ClipsSettings()
     hooks: HooksSettings = HooksSettings()
     catalog: CatalogSettings = CatalogSettings()
     access: AccessSettings = AccessSettings()

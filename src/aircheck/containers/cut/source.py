@@ -8,12 +8,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Protocol
 
-from aircheck.containers.mp4.layout import VirtualFile
 from aircheck.errors import ContainerError
 
 Progress = Callable[[int, int], None]
 """Called now and then with what is done and what there is to do, 0 when that is not known."""
+
+
+class View(Protocol):
+    """A growing file as the final one that it would be now: `header`, then `path` from byte `start` on."""
+
+    @property
+    def header(self) -> bytes: ...
+    @property
+    def path(self) -> Path: ...
+    @property
+    def start(self) -> int: ...
+    @property
+    def size_bytes(self) -> int: ...
 
 
 class NothingThere(ContainerError):
@@ -31,7 +44,7 @@ class Source:
     path: Path
     begin_ms: int | None = None
     end_ms: int | None = None
-    view: Callable[[], VirtualFile] | None = None
+    view: Callable[[], View] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +67,7 @@ class Made:
 class ViewFile(io.RawIOBase):
     """A growing file as a file for reading: the header of its view, then its own bytes."""
 
-    def __init__(self, view: VirtualFile) -> None:
+    def __init__(self, view: View) -> None:
         super().__init__()
         self._view = view
         self._fd = os.open(view.path, os.O_RDONLY | os.O_CLOEXEC)

@@ -7,6 +7,7 @@ from collections import Counter
 from fastapi import FastAPI
 
 from aircheck import __version__
+from aircheck.faces.api.clips import clip_routes
 from aircheck.faces.api.control import control_routes
 from aircheck.faces.api.files import file_routes
 from aircheck.faces.api.health import health_routes
@@ -47,6 +48,7 @@ def create_app(services: Services, *, wcs: WcsOptions | None = WCS_DEFAULTS) -> 
     app.include_router(api_routes(services))
     app.include_router(control_routes(services))
     app.include_router(file_routes(services))
+    app.include_router(clip_routes(services))
     app.include_router(health_routes(services, make_registry(collector), collector))
     app.include_router(page_routes(services))
     if wcs is not None:

@@ -21,7 +21,15 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aircheck.errors import AircheckError, CatalogError
-from aircheck.service.errors import Conflict, InvalidRequest, NotFound, NotYetPlayable, Refused
+from aircheck.service.errors import (
+    BadRange,
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    NotYetPlayable,
+    OutsideRange,
+    Refused,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +37,8 @@ _REFUSALS: dict[type[AircheckError], tuple[int, str]] = {
     NotFound: (404, "not-found"),
     NotYetPlayable: (503, "not-yet-playable"),
     InvalidRequest: (422, "invalid-request"),
+    BadRange: (400, "bad-range"),
+    OutsideRange: (416, "outside-range"),
     Conflict: (409, "conflict"),
     Refused: (507, "no-storage"),
 }
