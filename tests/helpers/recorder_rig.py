@@ -56,6 +56,9 @@ class MemoryJournal:
         over = (RecordingState.COMPLETE, RecordingState.FAILED)
         return tuple(facts for facts in self.recordings.values() if facts.state not in over)
 
+    async def segment(self, segment_id: str) -> SegmentFacts | None:
+        return self.segment_rows.get(segment_id)
+
     async def segments(self, recording_id: str) -> tuple[SegmentFacts, ...]:
         rows = (facts for facts in self.segment_rows.values() if facts.recording_id == recording_id)
         return tuple(sorted(rows, key=lambda facts: facts.index))

@@ -80,7 +80,7 @@ def rebuild_recording(note: RecordingFacts, segments: Sequence[SegmentFacts]) ->
 def with_sums(recording: RecordingFacts, segments: Sequence[SegmentFacts]) -> RecordingFacts:
     """The recording with its sums over complete segments. Gaps that were between files are not forgotten."""
     complete = [segment for segment in segments if segment.state is SegmentState.COMPLETE]
-    gaps = [gap for segment in complete for gap in segment.gaps]
+    gaps = [gap for segment in complete for gap in segment.gaps if not gap.is_seam]
     return replace(
         recording,
         segment_count=len(complete),

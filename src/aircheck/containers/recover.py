@@ -25,6 +25,7 @@ __all__ = [
     "read_note",
     "read_start",
     "recover_file",
+    "scan_appended",
 ]
 
 
@@ -75,19 +76,32 @@ def read_start(path: Path) -> FileStart:
         disk.close()
 
 
+def scan_appended(path: Path) -> remnant.Scan | None:
+    """What is whole in one of our FLV, MPEG-TS or Matroska files; None for others. Raises OSError."""
+    form = _format_of(path)
+    disk = Disk.open(path, writable=False)
+    try:
+        header = form.read_header(disk) if form is not None else None
+        return form.scan(disk, header, None) if form is not None and header is not None else None
+    finally:
+        disk.close()
+
+
 def recover_file(
     path: Path,
     *,
     progress: Callable[[int, int], None] | None = None,
     sync: bool = True,
     force: bool = False,
+    note: bytes | None = None,
 ) -> Recovery:
     """Make the file whole: cut what is torn at its end and finalize it. Does nothing to a final file.
 
-    A foreign file is never touched; `force` takes the lack of our note for an accident. May be killed at any
+    A file that is made final gets the `note` given, else it keeps its own. A foreign file is never touched;
+    `force` takes the lack of our note for an accident. May be killed at any
     instant and called again. Raises OSError when the disk fails.
     """
     form = _format_of(path)
     if form is not None:
-        return remnant.recover(path, form, progress=progress, sync=sync)
-    return recovery.recover(path, progress=progress, sync=sync, force=force)
+        return remnant.recover(path, form, progress=progress, sync=sync, note=note)
+    return recovery.recover(path, progress=progress, sync=sync, force=force, note=note)

@@ -31,7 +31,7 @@ _HARDLY_A_HEADER = 640
 class TrackScan:
     """What a scanner found of one track. Times are ticks of the container.
 
-    The last packet is taken to be as long as the shortest step between two.
+    The last packet is taken to be as long as the shortest step between two; a data message is an instant.
     """
 
     __slots__ = ("facts", "first_pts", "last_dts", "last_duration", "max_pts", "packets", "size_bytes")
@@ -44,7 +44,7 @@ class TrackScan:
     def add(self, dts: int, pts: int, size_bytes: int, packets: int = 1) -> None:
         if not self.packets:
             self.first_pts = self.max_pts = pts
-        elif dts != self.last_dts:
+        elif dts != self.last_dts and self.facts.kind != Kind.DATA:
             step = abs(dts - self.last_dts)
             self.last_duration = min(step, self.last_duration or step)
         self.max_pts = max(self.max_pts, pts)
@@ -76,8 +76,11 @@ class Scan:
     @property
     def primary(self) -> TrackScan | None:
         """The track whose key frames are indexed."""
-        video = (track for track in self.tracks if track.facts.kind == Kind.VIDEO)
-        return next(video, self.tracks[0] if self.tracks else None)
+        for kind in (Kind.VIDEO, Kind.AUDIO, Kind.DATA):
+            for track in self.tracks:
+                if track.facts.kind == kind:
+                    return track
+        return None
 
     def summary(self) -> Summary:
         ends = [track.end_pts for track in self.tracks if track.packets]
@@ -162,8 +165,18 @@ def _header_of(path: Path, disk: Disk, form: Format) -> Header:
     return header
 
 
-def recover(path: Path, form: Format, *, progress: Progress | None = None, sync: bool = True) -> Recovery:
-    """Make the file final: cut what is not whole, then complete the header. Idempotent. Raises OSError."""
+def recover(
+    path: Path,
+    form: Format,
+    *,
+    progress: Progress | None = None,
+    sync: bool = True,
+    note: bytes | None = None,
+) -> Recovery:
+    """Make the file final: cut what is not whole, then complete the header. Idempotent. Raises OSError.
+
+    A file that is made final gets the `note` given, else it keeps its own.
+    """
     disk = Disk.open(path)
     try:
         header, size = form.read_header(disk), disk.size_bytes
@@ -177,13 +190,15 @@ def recover(path: Path, form: Format, *, progress: Progress | None = None, sync:
             )
         if size < header.size_bytes:
             return Recovery(Outcome.EMPTY, size, 0)
-        return _recover_media(disk, header, form.scan(disk, header, progress), progress, sync)
+        return _recover_media(disk, header, form.scan(disk, header, progress), progress, sync, note)
     finally:
         disk.close()
 
 
-def _recover_media(disk: Disk, header: Header, scan: Scan, progress: Progress | None, sync: bool) -> Recovery:
-    summary, size = scan.summary(), disk.size_bytes
+def _recover_media(
+    disk: Disk, header: Header, scan: Scan, progress: Progress | None, sync: bool, note: bytes | None
+) -> Recovery:
+    summary, size = replace(scan.summary(), note=note), disk.size_bytes
     if not summary.packets:
         return Recovery(Outcome.EMPTY, size, 0)
     for offset, data in scan.repairs:

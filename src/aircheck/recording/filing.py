@@ -10,6 +10,7 @@ import asyncio
 import logging
 import secrets
 from collections import defaultdict
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,10 +18,11 @@ from pathlib import Path
 from aircheck.clock import Clock
 from aircheck.containers.capability import Container, nearest
 from aircheck.errors import AircheckError
-from aircheck.facts import EventKind, SegmentFacts, SegmentState
+from aircheck.facts import EventKind, GapFacts, SegmentFacts, SegmentState
 from aircheck.hub.stream import describe_track
 from aircheck.media.track import Track
 from aircheck.recording import finalize
+from aircheck.recording.continuation import Continuations
 from aircheck.recording.journal import FinishedFiles, Journal
 from aircheck.recording.names import final_name, preview_name
 from aircheck.recording.recording import Recording
@@ -43,6 +45,7 @@ class Filing:
         reports: Reports,
         tasks: TaskGroup,
         finished_files: FinishedFiles | None,
+        continuations: Continuations,
     ) -> None:
         self.completed_segments = 0
         self.failed_segments = 0
@@ -51,7 +54,10 @@ class Filing:
         self._reports = reports
         self._tasks = tasks
         self._finished_files = finished_files
-        self._opening: dict[str, asyncio.Task[None]] = {}
+        self._continuations = continuations
+        self._place_gap: dict[str, Callable[[GapFacts], GapFacts]] = {}
+        """By recording, how a hole is placed in its file that was completed last."""
+        self._opening: dict[Segment, asyncio.Task[None]] = {}
         self._closing: defaultdict[str, list[asyncio.Task[None]]] = defaultdict(list)
 
     def open_segment(
@@ -62,19 +68,20 @@ class Filing:
             facts, tracks, recording.volume, partial(open_writer, recording), recording.segment_failed
         )
         opening = self._open_when_written(recording, segment)
-        self._opening[facts.id] = self._tasks.spawn(opening, f"open {facts.id}")
+        self._opening[segment] = self._tasks.spawn(opening, f"open {facts.id}")
         return segment
 
     def close_segment(self, recording: Recording, segment: Segment, ends: dict[int, int]) -> None:
         closing = self._closing[recording.facts.id]
         finished = segment.finish(ends)
         work = self._complete(recording, segment, finished, closing[-1] if closing else None)
-        closing.append(self._tasks.spawn(work, f"complete {segment.facts.id}"))
+        closing.append(self._tasks.spawn(self._and_release(segment, work), f"complete {segment.facts.id}"))
 
     async def until_filed(self, recording: Recording) -> None:
         """Wait until every file of a recording that has ended is final, or has failed."""
         await asyncio.gather(*self._closing.pop(recording.facts.id, ()), return_exceptions=True)
         await self._keep_final_gaps(recording)
+        self._place_gap.pop(recording.facts.id, None)
 
     # opening
 
@@ -120,19 +127,30 @@ class Filing:
         return container
 
     async def _open_when_written(self, recording: Recording, segment: Segment) -> None:
+        if segment.facts.index == 1 and recording.plan.on_conflict.appends:
+            await self._continuations.begin(recording, segment)
         row = self._tasks.spawn(self._write_growing(recording, segment), f"row {segment.facts.id}")
         await asyncio.wait({row}, timeout=ROW_TIMEOUT_S)
         if not row.done():
             _log.error("catalogue is slow, the file is there before its row segment=%s", segment.facts.id)
         segment.open()
         await asyncio.wait({row})
-        await self._reports.say(EventKind.SEGMENT_CREATED, recording, segment.facts)
+        if self._continuations.of(segment) is None:
+            await self._reports.say(EventKind.SEGMENT_CREATED, recording, segment.facts)
+        else:
+            await self._continuations.tell(recording, segment)
 
     async def _write_growing(self, recording: Recording, segment: Segment) -> None:
         await self._reports.until_begun(recording.facts.id)
         await self._journal.put_segment(segment.facts)
 
     # closing
+
+    async def _and_release(self, segment: Segment, work: Coroutine[None, None, None]) -> None:
+        try:
+            await work
+        finally:
+            self._continuations.end(segment)
 
     async def _complete(
         self,
@@ -142,7 +160,7 @@ class Filing:
         previous: asyncio.Task[None] | None,
     ) -> None:
         await finished
-        await asyncio.wait({self._opening.pop(segment.facts.id)})  # no later row before the first
+        await asyncio.wait({self._opening.pop(segment)})  # no later row before the first
         if previous is not None:
             await asyncio.wait({previous})  # names are given in the order of the segments
         recording.gap_log.dropped_packets += segment.lost_packets
@@ -168,20 +186,27 @@ class Filing:
         )
         recording.segments.remove(segment)
         recording.completed.append(facts)
+        self._place_gap[recording.facts.id] = segment.placed_gap
         await self._journal.put_segment(facts)
         if self._finished_files is not None:
             await self._finished_files.file_finished(recording.current_facts(), facts)
         # Recovery tells of every file that still has its growing name: told twice is better than never.
         await self._reports.say(EventKind.SEGMENT_COMPLETED, recording, facts)
-        await recording.volume.finalize(partial(finalize.forget, Path(segment.facts.path)))
+        if segment.facts.path != facts.path:
+            await recording.volume.finalize(partial(finalize.forget, Path(segment.facts.path)))
 
     async def _make_final(self, recording: Recording, segment: Segment, facts: SegmentFacts) -> SegmentFacts:
+        continuation = self._continuations.of(segment)
+
         def work() -> tuple[FinalizedFile, finalize.Placement]:
             assert segment.writer is not None
             segment.writer.set_note(encode_note(recording.current_facts(), facts))
             finalized = segment.writer.finalize(sync=True)
             known = replace(facts, duration_ms=finalized.duration_ms)
             plan = recording.plan
+            if continuation is not None:
+                path, name = continuation.file.path, facts.file_name
+                return finalized, finalize.place_back(path, plan.record_dir, name, facts.id)
             name = final_name(recording.current_facts(), known, plan)
             return finalized, finalize.place(Path(facts.path), plan.record_dir, name, plan.on_conflict)
 
@@ -207,7 +232,10 @@ class Filing:
             await self._journal.file_renamed(placement.path, placement.displaced, name)
 
     async def _drop_empty(self, recording: Recording, segment: Segment) -> None:
-        """Nothing of this segment reached the disk: there is no file to keep."""
+        """Nothing of this segment reached the disk: there is no file to keep, or only an earlier one."""
+        if self._continuations.of(segment) is not None:
+            await self._give_back(recording, segment)
+            return
         recording.segments.remove(segment)
         error = f"{type(segment.error).__name__}: {segment.error}" if segment.error else "no media"
         writer = segment.writer
@@ -215,6 +243,15 @@ class Filing:
             await recording.volume.finalize(writer.close)
         await recording.volume.finalize(partial(finalize.forget, Path(segment.facts.path)))
         await self._journal.put_segment(replace(segment.facts, state=SegmentState.FAILED, error=error))
+
+    async def _give_back(self, recording: Recording, segment: Segment) -> None:
+        try:
+            await self._continuations.give_back(recording, segment)
+        except (OSError, AircheckError) as error:
+            facts = replace(segment.current_facts(), state=SegmentState.FINALIZING)
+            await self._fail(recording, segment, facts, error)
+            return
+        recording.segments.remove(segment)
 
     async def _fail(
         self, recording: Recording, segment: Segment, facts: SegmentFacts, error: Exception
@@ -239,5 +276,6 @@ class Filing:
         """Holes at the very end belong to the last file, whose row was complete before they were known."""
         if recording.final_gaps and recording.completed:
             last = recording.completed[-1]
-            recording.completed[-1] = replace(last, gaps=(*last.gaps, *recording.final_gaps))
+            gaps = map(self._place_gap[recording.facts.id], recording.final_gaps)
+            recording.completed[-1] = replace(last, gaps=(*last.gaps, *gaps))
             await self._journal.put_segment(recording.completed[-1])

@@ -90,6 +90,41 @@ def _version(growing: Path, root: Path, name: str) -> Placement:
     return Placement(target, displaced)
 
 
+def hold(target: Path, growing: Path) -> bool:
+    """Give a file that grows on a second name, by which it stays whatever becomes of the first one.
+
+    False on file systems without links. Raises OSError.
+    """
+    try:
+        os.link(target, growing)
+    except FileExistsError:
+        if not growing.samefile(target):
+            raise
+    except OSError as error:
+        if error.errno in _NO_LINKS or error.errno == errno.EXDEV:
+            return False
+        raise
+    return True
+
+
+def place_back(growing: Path, root: Path, name: str, segment_id: str) -> Placement:
+    """Give a file that grew on its name again. Usually it has it still.
+
+    What has the name by now and is older bytes of the same segment is replaced: to make room for an index, a
+    file may have to be written anew. Raises OSError, ContainerError.
+    """
+    target = root / name
+    _make_folder(root, target)
+    path = target
+    if growing != target and not _claim(growing, target):
+        if _segment_id(target) == segment_id:
+            _overwrite(growing, target)
+        else:
+            path = _claim_first(growing, root, naming.candidates(name))
+    sync_directory(path.parent)
+    return Placement(path)
+
+
 def find_placed(root: Path, name: str, segment_id: str) -> Path | None:
     """The final file of a segment whose growing name has gone: a crash came between its move and its row."""
     for candidate in naming.candidates(name):

@@ -19,18 +19,25 @@ def expected_name(recording: RecordingFacts, plan: RecordingPlan) -> str:
         login=recording.login,
         start_ns=recording.start_ns,
     )
-    part = 1 if _is_numbered(plan) else None
+    part = 1 if is_series(plan) else None
     return plan.template.preview(unknown, extension=recording.container, part=part)
+
+
+def settled_name(recording: RecordingFacts, segment: SegmentFacts, plan: RecordingPlan) -> str | None:
+    """The name of a file that begins; None when its end will be part of it."""
+    if not plan.template.is_settled(_elements(recording, segment, is_final=False)):
+        return None
+    return preview_name(recording, segment, plan)
 
 
 def preview_name(recording: RecordingFacts, segment: SegmentFacts, plan: RecordingPlan) -> str:
     """The name while the file grows: what is not known yet stays a literal `{endTime}`."""
-    return _preview(recording, segment, plan, is_numbered=_is_numbered(plan))
+    return _preview(recording, segment, plan, is_numbered=is_series(plan))
 
 
 def final_name(recording: RecordingFacts, segment: SegmentFacts, plan: RecordingPlan) -> str:
     """The name of a finished file, relative to the record folder."""
-    return _final(recording, segment, plan, is_numbered=_is_numbered(plan))
+    return _final(recording, segment, plan, is_numbered=is_series(plan))
 
 
 def recovered_name(recording: RecordingFacts, segment: SegmentFacts, plan: RecordingPlan) -> str:
@@ -39,7 +46,8 @@ def recovered_name(recording: RecordingFacts, segment: SegmentFacts, plan: Recor
     return _final(recording, segment, plan, is_numbered=was_numbered)
 
 
-def _is_numbered(plan: RecordingPlan) -> bool:
+def is_series(plan: RecordingPlan) -> bool:
+    """Whether files of such a recording have a number each."""
     return plan.has_rotation_index and plan.rotation.is_rotating
 
 

@@ -21,6 +21,7 @@ from aircheck.media.packet import Batch
 from aircheck.media.track import DATA_TRACK
 from aircheck.recording.armed import Armed, ArmedRequests
 from aircheck.recording.audio import AudioStage
+from aircheck.recording.continuation import Continuations
 from aircheck.recording.filing import Filing
 from aircheck.recording.journal import FinishedFiles, Journal
 from aircheck.recording.plan import RecordingPlan
@@ -61,7 +62,14 @@ class Recorder:
         self._tasks = TaskGroup("recorder")
         self._volumes = Volumes(durability_interval_s)
         self._reports = Reports(journal, clock, self._tasks)
-        self._filing = Filing(journal, clock, self._reports, self._tasks, finished_files)
+        self.continuations = Continuations(
+            journal,
+            self._reports,
+            volume_of=self.volume_of,
+            running=lambda: iter(self),
+            until_done=self.until_done,
+        )
+        self._filing = Filing(journal, clock, self._reports, self._tasks, finished_files, self.continuations)
         self._armed = ArmedRequests(journal, clock, self._tasks)
         self._ticker: asyncio.TimerHandle | None = None
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Protocol
 
@@ -198,6 +198,15 @@ class Recording:
         """Go on in a new file, at the next key frame."""
         self._segmenter.split()
 
+    def number_from(self, index: int) -> None:
+        """The next segment has this number."""
+        self._segmenter.number_from(index)
+
+    def forget_tracks(self, tracks: Iterable[Track]) -> None:
+        """Nothing more comes of these: nobody waits for them any longer."""
+        for track in tracks:
+            self._segmenter.forget(track)
+
     def rejoin(self, stream: Stream) -> None:
         """Go on with a publisher that came back."""
         if self._reconnect_timer is None:
@@ -260,7 +269,7 @@ class Recording:
             error,
         )
         self.facts = replace(self.facts, error=f"{type(error).__name__}: {error}")
-        written_ms = segment.writer.duration_ms if segment.writer is not None else 0
+        written_ms = segment.writer.duration_ms if segment.writer is not None else segment.before_ms
         self._begin_gap(reason_of(error), segment.start_ms + written_ms, segment)
         self._patience.note_refusal()
         if self._segmenter.is_open(segment):

@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 from aircheck.clock import Clock
@@ -21,19 +23,45 @@ from aircheck.facts import (
     EndReason,
     Event,
     EventKind,
+    GapReason,
     RecordingFacts,
     RecordingState,
     SegmentFacts,
     SegmentState,
 )
 from aircheck.recording import finalize
+from aircheck.recording.continuation import with_sums
 from aircheck.recording.journal import FinishedFiles, Journal
 from aircheck.recording.names import recovered_name
 from aircheck.recording.naming import NameTemplate
 from aircheck.recording.plan import RecordingPlan
-from aircheck.segment_note import NoteError, decode_note
+from aircheck.segment_note import NoteError, decode_note, encode_note
 
 _log = logging.getLogger(__name__)
+
+
+class AwaitedNames:
+    """Names of files that are to be made whole. Those that somebody waits for come first."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._left = Counter(names)
+        self._meant: list[Callable[[str], bool]] = []
+        self._changed = asyncio.Event()
+
+    async def until_whole(self, is_meant: Callable[[str], bool]) -> None:
+        self._meant.append(is_meant)
+        while any(map(is_meant, self._left)):
+            await self._changed.wait()
+
+    def is_wanted(self, name: str) -> bool:
+        return any(is_meant(name) for is_meant in self._meant)
+
+    def done(self, name: str) -> None:
+        """A file of that name is whole, or never will be."""
+        self._left[name] -= 1
+        self._left = +self._left
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +70,7 @@ class Unfinished:
 
     segments: tuple[tuple[RecordingFacts, SegmentFacts], ...]
     recordings: tuple[RecordingFacts, ...]
+    names: AwaitedNames
 
     def __len__(self) -> int:
         return len(self.segments)
@@ -70,7 +99,8 @@ async def find_unfinished(journal: Journal, growing_dir: Path) -> Unfinished:
             row = recordings.get(recording.id) or await journal.recording(recording.id)
             recordings[recording.id] = row or recording
             segments[facts.id] = (recordings[recording.id], facts)
-    return Unfinished(tuple(segments.values()), tuple(recordings.values()))
+    names = AwaitedNames(facts.file_name for _, facts in segments.values())
+    return Unfinished(tuple(segments.values()), tuple(recordings.values()), names)
 
 
 async def recover(
@@ -83,9 +113,17 @@ async def recover(
     """Make every file whole and close every recording. Never raises for a single file."""
     report = RecoveryReport()
     recovered: set[str] = set()
-    for number, (recording, segment) in enumerate(unfinished.segments, 1):
+    closed: set[str] = set()
+    waiting = list(unfinished.segments)
+    for number in count(1):
+        if not waiting:
+            break
+        wanted = (
+            place for place, (_, one) in enumerate(waiting) if unfinished.names.is_wanted(one.file_name)
+        )
+        recording, segment = waiting.pop(next(wanted, 0))
         facts = await _recover_segment(recording, segment, journal, plan, report, finished_files)
-        if facts.state is SegmentState.COMPLETE:
+        if facts.state is SegmentState.COMPLETE and facts.recording_id == recording.id:
             recovered.add(recording.id)
             _log.info(
                 "recovered file=%s stream=%s recording=%s number=%d of=%d",
@@ -95,8 +133,15 @@ async def recover(
                 number,
                 len(unfinished),
             )
+        if all(other.id != recording.id for other, _ in waiting):
+            closed.add(recording.id)
+            await _close_recording(recording, recording.id in recovered, journal, clock)
+            for other, one in unfinished.segments:
+                if other.id == recording.id:
+                    unfinished.names.done(one.file_name)
     for recording in unfinished.recordings:
-        await _close_recording(recording, recording.id in recovered, journal, clock)
+        if recording.id not in closed:
+            await _close_recording(recording, False, journal, clock)
     return report
 
 
@@ -116,7 +161,10 @@ async def _recover_segment(
         text = f"{type(error).__name__}: {error}"
         _log.error("cannot recover path=%s recording=%s error=%s", growing, recording.id, text)
         facts = replace(segment, error=text)
-    if facts.state is SegmentState.COMPLETE:
+    if facts.recording_id != recording.id:
+        facts = await _give_back(recording, facts, journal)
+        await asyncio.to_thread(_forget, growing, Path(facts.path))
+    elif facts.state is SegmentState.COMPLETE:
         # A row may be missing altogether: the file was there before it.
         if await journal.recording(recording.id) is None:
             await journal.put_recording(recording)
@@ -128,6 +176,19 @@ async def _recover_segment(
     else:
         await journal.put_segment(facts)
     return facts
+
+
+async def _give_back(recording: RecordingFacts, segment: SegmentFacts, journal: Journal) -> SegmentFacts:
+    """The file was to be continued, and the crash came first: it is the earlier recording's still."""
+    owner = await journal.recording(segment.recording_id)
+    if owner is None:
+        segment = replace(segment, recording_id=recording.id)
+        await journal.put_segment(segment)
+        return segment
+    await journal.put_segment(segment)
+    segments = await journal.segments(owner.id)
+    await journal.put_recording(replace(with_sums(owner, segments), error=""))
+    return segment
 
 
 async def _to_the_end(work: Callable[..., SegmentFacts], *facts: object) -> SegmentFacts:
@@ -148,14 +209,15 @@ def _make_whole(
     report: RecoveryReport,
 ) -> SegmentFacts:
     if not growing.exists():
-        name = recovered_name(recording, segment, _plan_of(recording, plan))
+        name = _name_of(recording, segment, plan)
         placed = finalize.find_placed(plan.record_dir, name, segment.id)
         if placed is None:
             report.missing += 1
             return replace(segment, state=SegmentState.FAILED, error="the file is gone")
         growing = placed
-    recovery = recover_file(growing)
-    if recovery.outcome is Outcome.EMPTY:
+    is_continued = segment.is_continued
+    recovery = recover_file(growing, note=encode_note(recording, segment) if is_continued else None)
+    if recovery.outcome is Outcome.EMPTY and not is_continued:
         report.empty += 1
         finalize.forget(growing)
         return replace(segment, state=SegmentState.FAILED, error="no media had reached the disk")
@@ -165,14 +227,42 @@ def _make_whole(
     report.recovered += 1
     report.cut_bytes += recovery.bytes_cut
     known = _with_file_facts(segment, recovery.facts)
-    name = recovered_name(recording, known, _plan_of(recording, plan))
-    path = finalize.place(growing, plan.record_dir, name).path
+    name = _name_of(recording, known, plan)
+    if is_continued:
+        path = finalize.place_back(growing, plan.record_dir, name, segment.id).path
+        if recovery.outcome is Outcome.FINAL:
+            known = _as_noted(known, recovery.facts)
+    else:
+        path = finalize.place(growing, plan.record_dir, name).path
     return replace(
         known,
         state=SegmentState.COMPLETE,
         path=str(path),
         file_name=path.relative_to(plan.record_dir).as_posix(),
     )
+
+
+def _name_of(recording: RecordingFacts, segment: SegmentFacts, plan: RecordingPlan) -> str:
+    """A file that was continued has its name and keeps it."""
+    if segment.is_continued:
+        return segment.file_name
+    return recovered_name(recording, segment, _plan_of(recording, plan))
+
+
+def _as_noted(segment: SegmentFacts, file: FileFacts) -> SegmentFacts:
+    """A final file says itself whose it is: perhaps nothing was recorded to it since."""
+    with contextlib.suppress(NoteError):
+        owner, noted = decode_note(file.note)
+        if owner.id != segment.recording_id and noted.id == segment.id:
+            return replace(
+                segment,
+                recording_id=owner.id,
+                index=noted.index,
+                end_ns=noted.end_ns,
+                is_recovered=noted.is_recovered,
+                gaps=noted.gaps,
+            )
+    return segment
 
 
 def _forget(growing: Path, final: Path) -> None:
@@ -197,11 +287,20 @@ def _with_file_facts(segment: SegmentFacts, file: FileFacts) -> SegmentFacts:
         segment,
         size_bytes=file.size_bytes,
         duration_ms=file.duration_ms,
-        end_ns=segment.end_ns or segment.start_ns + file.duration_ms * 1_000_000,
+        end_ns=segment.end_ns or _end_ns(segment, file.duration_ms),
         tracks=file.tracks,
         is_recovered=True,
         error="",
     )
+
+
+def _end_ns(segment: SegmentFacts, duration_ms: int) -> int:
+    """When the last media came in, reckoned from the last time that the file began or went on."""
+    begins = [gap for gap in segment.gaps if gap.reason is GapReason.APPEND]
+    if not begins:
+        return segment.start_ns + duration_ms * 1_000_000
+    since_ms = segment.start_pts_ms + duration_ms - begins[-1].start_ms - begins[-1].duration_ms
+    return begins[-1].at_ns + max(0, since_ms) * 1_000_000
 
 
 async def _close_recording(
@@ -212,16 +311,12 @@ async def _close_recording(
     if any(facts.state in (SegmentState.GROWING, SegmentState.FINALIZING) for facts in segments):
         return  # a file of it could not be recovered now: the next start tries again
     facts = replace(
-        recording,
+        with_sums(recording, complete),
         state=RecordingState.COMPLETE if complete else RecordingState.FAILED,
         end_ns=recording.end_ns
         or max((f.end_ns or f.start_ns for f in complete), default=recording.start_ns),
         end_reason=recording.end_reason or EndReason.CRASHED,
         error="" if complete else recording.error,
-        segment_count=len(complete),
-        size_bytes=sum(f.size_bytes for f in complete),
-        duration_ms=sum(f.duration_ms for f in complete),
-        gaps=sum(len(f.gaps) for f in complete),
     )
     await journal.put_recording(facts)
     if is_recovered:

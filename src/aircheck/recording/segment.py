@@ -101,6 +101,9 @@ class Segment:
         self._volume = volume
         self._create_writer = create_writer
         self._on_failed = on_failed
+        self.before_ms = 0
+        """Where in its file this segment begins: one that goes on in a file that exists."""
+        self._earlier_gaps: tuple[GapFacts, ...] = ()
         self._is_opened = False
         self._gathered: list[Packet] = []
         self._gathered_bytes = 0
@@ -135,8 +138,35 @@ class Segment:
             duration_ms=self.duration_ms,
             end_ns=self.last_packet_ns,
             tracks=tracks,
-            gaps=tuple(self.gaps),
+            gaps=(*self._earlier_gaps, *map(self.placed_gap, self.gaps)),
         )
+
+    def placed_gap(self, gap: GapFacts) -> GapFacts:
+        """A hole on the timeline of the segment's row: for a file that goes on it is an earlier stream's."""
+        shift_ms = self.facts.start_pts_ms - self.start_ms
+        return replace(gap, start_ms=gap.start_ms + shift_ms) if shift_ms else gap
+
+    def go_on_in(
+        self,
+        facts: SegmentFacts,
+        open_writer: WriterFactory,
+        volume: Volume,
+        *,
+        before_ms: int,
+        before_bytes: int,
+    ) -> None:
+        """Before `open`: the file is one that exists, whose row these facts are.
+
+        This segment's media begins `before_ms` behind the beginning of the file.
+        """
+        self.facts = facts
+        self.before_ms = before_ms
+        self.start_ms -= before_ms
+        self.accepted_bytes += before_bytes
+        self.done_bytes += before_bytes
+        self._earlier_gaps = facts.gaps
+        self._create_writer = open_writer
+        self._volume = volume
 
     def open(self) -> None:
         """Let the work begin. Until then, jobs wait: the growing row is written before the first byte."""

@@ -63,6 +63,14 @@ class Segmenter:
         if track.is_video and (self.primary_id is None or track.id < self.primary_id):
             self.primary_id = track.id
 
+    def forget(self, track: Track) -> None:
+        """Nothing more comes of this track: segments that begin from now on go without it."""
+        if self.tracks.get(track.id) is track:
+            del self.tracks[track.id]
+            self._awaiting_key.discard(track.id)
+            videos = (one.id for one in self.tracks.values() if one.is_video)
+            self.primary_id = min(videos, default=None)
+
     def begin(self, start_ms: int) -> Segment:
         """Begin the first segment, with the tracks that are known."""
         self.last_ms = start_ms
@@ -134,6 +142,10 @@ class Segmenter:
     def _refuse_data(self, segment: Segment, track: Track) -> None:
         """The segment counts what it leaves out."""
         _log.warning("file has no room for data messages file=%s track=%d", segment.facts.path, track.id)
+
+    def number_from(self, index: int) -> None:
+        """The next segment has this number."""
+        self._next_index = index
 
     def split(self) -> None:
         """Go on in a new segment at the next chance."""

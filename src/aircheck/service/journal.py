@@ -91,6 +91,9 @@ class CatalogJournal:
     async def recording(self, recording_id: str) -> RecordingFacts | None:
         return await self._catalog.recording(recording_id)
 
+    async def segment(self, segment_id: str) -> SegmentFacts | None:
+        return await self._catalog.segment(segment_id)
+
     async def segments(self, recording_id: str) -> tuple[SegmentFacts, ...]:
         return await self._catalog.segments(recording_id)
 

@@ -113,12 +113,17 @@ def _require_ours(path: Path, file: Outline) -> Moov:
 
 
 def recover(
-    path: Path, *, progress: Progress | None = None, sync: bool = True, force: bool = False
+    path: Path,
+    *,
+    progress: Progress | None = None,
+    sync: bool = True,
+    force: bool = False,
+    note: bytes | None = None,
 ) -> Recovery:
     """Make the file final: cut what is not whole, then finalize. Idempotent.
 
-    `force` also recovers files that lack our note but are laid out as ours. Raises OSError when the disk
-    fails.
+    `force` also recovers files that lack our note but are laid out as ours. A file that is made final gets
+    the `note` given, else it keeps its own. Raises OSError when the disk fails.
     """
     disk = Disk.open(path)
     try:
@@ -130,7 +135,7 @@ def recover(
         temporary_path(path).unlink(missing_ok=True)
         if file.condition is Condition.FINAL and not file.is_torn:
             return Recovery(Outcome.FINAL, file.size_bytes, 0, _final_facts(file, file.moov))
-        return _recover_fragments(path, disk, file, progress, sync)
+        return _recover_fragments(path, disk, file, progress, sync, note)
     except DAMAGE:
         return Recovery(Outcome.FOREIGN, path.stat().st_size, 0)
     finally:
@@ -138,7 +143,7 @@ def recover(
 
 
 def _recover_fragments(
-    path: Path, disk: Disk, file: Outline, progress: Progress | None, sync: bool
+    path: Path, disk: Disk, file: Outline, progress: Progress | None, sync: bool, note: bytes | None
 ) -> Recovery:
     is_final = file.condition is Condition.FINAL
     if is_final:
@@ -150,6 +155,8 @@ def _recover_fragments(
         # A torn first fragment is small. What is larger was damaged: somebody may want to look at it.
         is_young = file.size_bytes - file.media <= _MAX_FIRST_FRAGMENT
         return Recovery(Outcome.EMPTY if is_young else Outcome.FOREIGN, file.size_bytes, 0)
+    if note is not None:
+        contents.facts = replace(contents.facts, note=note)
     movie = Movie(contents.tracks, contents.facts)
     movie.serialize()  # numbers that no moov can hold must show before the file is touched
     if is_final or file.has_helper:

@@ -143,7 +143,7 @@ class Mp4Writer:
         for queue, index in zip(self._queues, contents.tracks, strict=True):
             index.last_duration = index.last_duration or queue.index.last_duration
             queue.index = index
-        self._facts = contents.facts
+        self._facts = replace(contents.facts, note=existing.note)
         self._has_origin = True
         self._sequence = max(len(index.chunk_offsets) for index in contents.tracks)
         self._area, self._init_size = file.area, file.media - file.area
