@@ -8,6 +8,7 @@ AircheckError
 ├── NameInUse            the stream name has a publisher
 ├── MediaSessionInUse    the id that the client chose for its media session is taken
 ├── StreamNotFound       nobody publishes what a viewer asks for
+│   └── StreamNotReady       somebody does, but has sent nothing yet
 └── TooManyPeers         as many as the settings allow are here already
 """
 
@@ -45,6 +46,10 @@ class MediaSessionInUse(PeerRefused):
 
 
 class StreamNotFound(PeerRefused):
+    pass
+
+
+class StreamNotReady(StreamNotFound):
     pass
 
 

@@ -10,8 +10,8 @@ import asyncio
 import logging
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 
 from aircheck.clock import Clock
 from aircheck.errors import AircheckError
@@ -19,7 +19,6 @@ from aircheck.facts import EndReason, StreamFacts
 from aircheck.hub.gatekeeper import Admission, Attempt, Gatekeeper
 from aircheck.hub.registry import Registry, StreamNameInUse
 from aircheck.hub.stream import Stream
-from aircheck.media.track import Kind
 from aircheck.webrtc import negotiate
 from aircheck.webrtc.addresses import candidates, reachable_addresses
 from aircheck.webrtc.dtls import Identity
@@ -29,10 +28,11 @@ from aircheck.webrtc.errors import (
     NameInUse,
     NotAllowed,
     StreamNotFound,
+    StreamNotReady,
     TooManyPeers,
 )
 from aircheck.webrtc.media import MediaSink
-from aircheck.webrtc.negotiate import Preferences, Wanted
+from aircheck.webrtc.negotiate import Preferences
 from aircheck.webrtc.peer import (
     Info,
     OnChange,
@@ -44,6 +44,7 @@ from aircheck.webrtc.peer import (
 )
 from aircheck.webrtc.port import Port
 from aircheck.webrtc.publisher import Publisher
+from aircheck.webrtc.viewer import Viewer, wanted_of
 from aircheck.wire import sdp
 
 _log = logging.getLogger(__name__)
@@ -62,11 +63,6 @@ class PeerRules:
     back_buffer_bytes: int = 0
 
 
-WantedOf = Callable[[Stream], Mapping[Kind, Wanted]]
-"""What a viewer of a stream can be sent."""
-NewViewer = Callable[[Stream, Peer], MediaSink]
-
-
 class Peers:
     """The front of this room. `refused` counts offers that were not taken, `errors` what was dropped."""
 
@@ -76,8 +72,6 @@ class Peers:
         gatekeeper: Gatekeeper,
         clock: Clock,
         *,
-        wanted_of: WantedOf,
-        new_viewer: NewViewer,
         rules: PeerRules | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
@@ -90,8 +84,6 @@ class Peers:
         self.accepted = 0
         self._registry = registry
         self._gatekeeper = gatekeeper
-        self._wanted_of = wanted_of
-        self._new_viewer = new_viewer
         self._context = PeerContext(self.port, Identity(), clock, self.rules.timeouts, self.errors)
         self._loop = loop
         self._peers: dict[str, Peer] = {}
@@ -145,6 +137,8 @@ class Peers:
             description = _parse(offer)
             self._check_room(media_session_id)
             self._check_name(attempt)
+            media_session_id = media_session_id or str(uuid.uuid4())
+            attempt = replace(attempt, media_session_id=media_session_id)
             admission = _admitted(await self._gatekeeper.may_publish(attempt))
             self._check_room(media_session_id)
             self._check_name(attempt)
@@ -178,12 +172,14 @@ class Peers:
                 raise StreamNotFound(
                     f"no stream {attempt.name!r}", remedy="publish it first, or ask for a name that is live"
                 )
-            wanted = self._wanted_of(stream)
+            wanted = wanted_of(stream)
+            if not wanted:
+                raise StreamNotReady(
+                    f"stream {attempt.name!r} has sent nothing yet", remedy="try again in a moment"
+                )
 
             def make_sink(peer: Peer) -> MediaSink:
-                if not stream.is_live:
-                    raise PeerEnded(EndReason.UNPUBLISHED, Info.PUBLISHER_STOP)
-                return self._new_viewer(stream, peer)
+                return self._make_viewer(peer, stream)
 
             peer = self._new_peer(PeerKind.PLAY, attempt, media_session_id, make_sink, on_change)
             self._agree(peer, lambda way: negotiate.answer_viewer(description, wanted, way))
@@ -261,6 +257,17 @@ class Peers:
             attempt.protocol,
         )
         return Publisher(peer.lines, peer, stream, self._registry, self._context.clock)
+
+    def _make_viewer(self, peer: Peer, stream: Stream) -> MediaSink:
+        if not stream.is_live:
+            raise PeerEnded(EndReason.UNPUBLISHED, Info.PUBLISHER_STOP)
+
+        def ended(reason: EndReason) -> None:
+            peer.close(reason, Info.PUBLISHER_STOP)
+
+        viewer = Viewer(peer.lines, peer, stream, self._context.clock, on_ended=ended)
+        viewer.start()
+        return viewer
 
     def _new_stream(self, peer: Peer, admission: Admission) -> Stream:
         attempt = peer.attempt
