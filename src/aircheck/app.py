@@ -110,6 +110,7 @@ class Node:
         plan = recording_plan(settings.record)
         unfinished = await recovery.find_unfinished(self.journal, plan.growing_dir)
         abandoned = await self.journal.live_streams()
+        self.recorder.continuations.awaited_files = unfinished.names
         self.recorder.start()
         self.recorder.volume_of(plan.growing_dir).reserve_bytes = plan.min_free_bytes
         self.publications = PublicationService(

@@ -15,7 +15,7 @@ from aircheck.service.errors import InvalidRequest
 CONTAINERS = tuple(container.value for container in Container)
 """Those that recordings are written in."""
 
-CONFLICTS = (OnConflict.FREE_NUMBER, OnConflict.OVERWRITE, OnConflict.VERSION)
+CONFLICTS = tuple(policy.value for policy in OnConflict)
 """What can be done about a name that is taken."""
 
 PRE_ROLL_MAX_MS = 300_000

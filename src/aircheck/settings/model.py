@@ -340,10 +340,13 @@ class RecordSettings(Section):
         "Longer keeps a late track from beginning a second file; the media waits in memory, and a crash "
         "meanwhile loses it.",
     )
-    on_conflict: Literal["free_number", "overwrite", "version"] = Field(
+    on_conflict: Literal["free_number", "overwrite", "version", "append", "append_with_gap"] = Field(
         default="free_number",
         description="When another file has the name: `free_number` calls the new one `name_0001`, "
-        "`version` renames the older one to `name_0`, `overwrite` replaces it, and what it held is lost.",
+        "`version` renames the older one to `name_0`, `overwrite` replaces it, and what it held is lost. "
+        "`append` goes on in it, in the record folder itself, its time from where it ended; "
+        "`append_with_gap` leaves the time between open, up to 12 hours. A file that cannot go on (other "
+        "tracks, not a recording of ours, in use) stays, and the new one is called `name_0001`.",
     )
     durability_interval_ms: int = Field(
         default=500,
