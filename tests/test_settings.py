@@ -140,7 +140,7 @@ def test_rtmps_has_the_certificate_of_all_unless_it_has_its_own() -> None:
         ("[record]\nrotation_aligned = true", 1, "needs a rotation by time", ""),
         ("[record]\nrotation = '9M'\nrotation_aligned = true", 1, "needs a rotation by time", ""),
         ("[record]\nrotation_utc_offset = '2'", 2, "is no offset to UTC", '"+00:00" when it is left out'),
-        ("[record]\non_conflict = 'append'", 2, "'free_number', 'overwrite' or 'version'", "left out"),
+        ("[record]\non_conflict = 'add'", 2, "'version', 'append' or 'append_with_gap'", "left out"),
         ("rtmp = 5", 1, "rtmp is a table", "Write [rtmp]"),
         ("[rtmps]\nlisten = ':443'", 2, "RTMPS needs a certificate", "`aircheck cert`"),
         ("[rtmps]\nlisten = ':443'\ncert = 'c.pem'", 1, "set both cert and key", ""),

@@ -264,7 +264,7 @@ def test_options_take_the_place_of_what_the_settings_say() -> None:
         ("pre_roll_ms", 300_001),
         ("max_duration_ms", -1),
         ("reconnect_ms", 86_400_001),
-        ("on_conflict", "append"),
+        ("on_conflict", "add"),
     ],
 )
 def test_an_option_that_cannot_be_meant_is_refused_with_a_remedy(option: str, value: object) -> None:
