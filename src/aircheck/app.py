@@ -52,6 +52,7 @@ from aircheck.service.health import HealthService
 from aircheck.service.journal import CatalogJournal
 from aircheck.service.kept_clips import KeptClips
 from aircheck.service.live import LiveHub, LiveRecorder, LiveState, RtmpConnections
+from aircheck.service.multi_recordings import MultiRecordingService
 from aircheck.service.publications import PublicationService, close_abandoned
 from aircheck.service.recordings import RecordingService
 from aircheck.service.services import Services
@@ -121,6 +122,9 @@ class Node:
             keep_past_ms=plan.pre_roll_ms,
         )
         self.control = ControlService(self.registry, self.recorder, self.journal, plan)
+        self.multi_recordings = MultiRecordingService(
+            self.registry, self.recorder, self.control, self.journal, plan, self.clock
+        )
         self._start_rtmp()
         await self._start_http()
         await self.hooks.start()
@@ -132,6 +136,7 @@ class Node:
         await self.tasks.close()
         await self.rtmp.stop(EndReason.SHUTDOWN)
         await self.recorder.stop(EndReason.SHUTDOWN)
+        await self.multi_recordings.close()
         await self.publications.tasks.join()
         await self.hooks.stop(self.settings.hooks.stop_timeout_s)
         await self.http.stop()
@@ -201,6 +206,7 @@ class Node:
             recordings=RecordingService(self.catalog, live),
             connections=ConnectionService(RtmpConnections(self.rtmp)),
             control=self.control,
+            multi_recordings=self.multi_recordings,
             downloads=DownloadService(
                 self.catalog,
                 live,

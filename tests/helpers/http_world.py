@@ -33,6 +33,7 @@ from aircheck.service.growing import GrowingFile
 from aircheck.service.health import HealthService, NodeStatus, VolumeStatus
 from aircheck.service.journal import CatalogJournal
 from aircheck.service.kept_clips import KeptClips
+from aircheck.service.multi_recordings import MultiRecordingService
 from aircheck.service.recordings import RecordingHealth, RecordingService
 from aircheck.service.services import Services
 from aircheck.service.streams import StreamService, StreamStatus
@@ -87,6 +88,7 @@ class World:
     async def serving(self, *, as_attachment: bool = False) -> AsyncIterator[Services]:
         """The services of this world."""
         clock = self.clock
+        control, multi_recordings = self._commands()
         roots = [self.record_dir]
         recordings = RecordingService(self.catalog, _LiveRecordings(self))
         kept = KeptClips(self.clips_dir or self.record_dir)
@@ -100,7 +102,8 @@ class World:
                 streams=StreamService(_LiveStreams(self), clock),
                 recordings=RecordingService(self.catalog, _LiveRecordings(self)),
                 connections=ConnectionService(),
-                control=self._control(),
+                control=control,
+                multi_recordings=multi_recordings,
                 downloads=downloads,
                 clips=clips,
                 events=EventService(self.catalog),
@@ -120,11 +123,12 @@ class World:
             async with httpx.AsyncClient(transport=transport, base_url="http://recorder") as client:
                 yield client
 
-    def _control(self) -> ControlService:
+    def _commands(self) -> tuple[ControlService, MultiRecordingService]:
         """Of a hub without streams: what is published and recorded by hand is in `live_node`."""
-        journal = CatalogJournal(self.catalog)
+        journal, registry, plan = CatalogJournal(self.catalog), Registry(), make_plan(self.record_dir)
         recorder = Recorder(journal, self.clock)
-        return ControlService(Registry(), recorder, journal, make_plan(self.record_dir))
+        control = ControlService(registry, recorder, journal, plan)
+        return control, MultiRecordingService(registry, recorder, control, journal, plan, self.clock)
 
     async def add_file(self, file_name: str, content: bytes, **changes: object) -> SegmentFacts:
         """A finished file with its row."""

@@ -28,6 +28,7 @@ from aircheck.service.health import HealthService, NodeStatus, VolumeStatus
 from aircheck.service.journal import CatalogJournal
 from aircheck.service.kept_clips import KeptClips
 from aircheck.service.live import LiveHub, LiveRecorder
+from aircheck.service.multi_recordings import MultiRecordingService
 from aircheck.service.publications import PublicationService
 from aircheck.service.recordings import RecordingService
 from aircheck.service.services import Services
@@ -49,6 +50,9 @@ class LiveNode:
         self.control = ControlService(
             self.registry, self.recorder, self.journal, self.plan, stop_timeout_s=stop_timeout_s
         )
+        self.multi_recordings = MultiRecordingService(
+            self.registry, self.recorder, self.control, self.journal, self.plan, self.clock
+        )
         live = LiveRecorder(self.recorder)
         recordings, kept = RecordingService(catalog, live), KeptClips(self.record_dir)
         self.clips = ClipService(catalog, recordings, live, kept, self.clock)
@@ -57,6 +61,7 @@ class LiveNode:
             recordings=RecordingService(catalog, live),
             connections=ConnectionService(),
             control=self.control,
+            multi_recordings=self.multi_recordings,
             downloads=DownloadService(
                 catalog, live, [self.record_dir], self.clock, elsewhere=self.clips.open_kept
             ),

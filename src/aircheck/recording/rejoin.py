@@ -45,7 +45,7 @@ class Seam:
 
     def _match(self, track: Track) -> Track:
         """The old track that goes on in this one, else this one under a number that is its kind's or free."""
-        if track is DATA_TRACK:
+        if track is DATA_TRACK or self._known.get(track.id) == track:
             return track
         for old in self._known.values():
             if replace(track, id=old.id) == old:

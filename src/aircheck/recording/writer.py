@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -44,7 +45,10 @@ def open_writer(
 ) -> SegmentWriter:
     """Create the file of a segment. Runs on the volume's writer thread; raises OSError."""
     container = Container(segment.container)
-    return _WRITERS[container](
+    new_writer = _WRITERS[container]
+    if container is Container.MP4 and recording.plan.late_track_bytes:
+        new_writer = partial(Mp4Writer, init_bytes=recording.plan.late_track_bytes)
+    return new_writer(
         path,
         tracks,
         note=encode_note(recording.facts, segment),

@@ -110,7 +110,7 @@ class ControlService:
         needs_arming = keep_alive or stream is None
         if needs_arming:
             self._check_armable(target, plan)
-        recording = None if stream is None else self._record(stream, plan, requested_by)
+        recording = None if stream is None else self.record(stream, plan, requested_by)
         armed = None
         if needs_arming:
             armed = self._recorder.arm(
@@ -274,7 +274,8 @@ class ControlService:
 
     # doing
 
-    def _record(self, stream: Stream, plan: RecordingPlan, requested_by: str) -> Recording:
+    def record(self, stream: Stream, plan: RecordingPlan, requested_by: str) -> Recording:
+        """Begin to record a stream. Raises `Refused`."""
         try:
             return self._recorder.record(stream, plan, requested_by=requested_by)
         except DiskReserveError as error:

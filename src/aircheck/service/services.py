@@ -11,6 +11,7 @@ from aircheck.service.control import ControlService
 from aircheck.service.downloads import DownloadService
 from aircheck.service.events import EventService
 from aircheck.service.health import HealthService
+from aircheck.service.multi_recordings import MultiRecordingService
 from aircheck.service.recordings import RecordingService
 from aircheck.service.streams import StreamService
 
@@ -21,6 +22,7 @@ class Services:
     recordings: RecordingService
     connections: ConnectionService
     control: ControlService
+    multi_recordings: MultiRecordingService
     downloads: DownloadService
     clips: ClipService
     events: EventService

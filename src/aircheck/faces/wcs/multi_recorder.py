@@ -2,55 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
-
 from aircheck.faces.wcs.arguments import Arguments
 from aircheck.faces.wcs.methods import Answer, RestMethod
-from aircheck.service.errors import NotFound, NotSupported
+from aircheck.service.errors import NotFound
 from aircheck.service.services import Services
 
 
-class MultiRecording(Protocol):
-    @property
-    def uri(self) -> str: ...
-    @property
-    def media_session_ids(self) -> Sequence[str]: ...
-    @property
-    def file_name(self) -> str: ...
-
-
-class MultiRecordings(Protocol):
-    """The service behind it. Raises `NotFound` and `Conflict`."""
-
-    async def start(self, uri: str) -> object: ...
-    async def stop(self, uri: str) -> object: ...
-    async def add(self, uri: str, media_session_id: str) -> object: ...
-    async def remove(self, uri: str, media_session_id: str) -> object: ...
-    def all(self) -> Sequence[MultiRecording]: ...
-
-
 def multi_recorder_methods(services: Services) -> tuple[RestMethod, ...]:
-    def recordings() -> MultiRecordings:
-        found: MultiRecordings | None = getattr(services, "multi_recordings", None)
-        if found is None:
-            raise NotSupported("several streams cannot be recorded into one file yet")
-        return found
+    recordings = services.multi_recordings
 
     async def startup(arguments: Arguments) -> Answer:
-        await recordings().start(arguments.required_text("uri"))
+        await recordings.start(arguments.required_text("uri"))
         return None
 
     async def terminate(arguments: Arguments) -> Answer:
-        await recordings().stop(arguments.required_text("uri"))
+        await recordings.stop(arguments.required_text("uri"))
         return None
 
     async def add(arguments: Arguments) -> Answer:
-        await recordings().add(arguments.required_text("uri"), arguments.required_text("mediaSessionId"))
+        await recordings.add(arguments.required_text("uri"), arguments.required_text("mediaSessionId"))
         return None
 
     async def remove(arguments: Arguments) -> Answer:
-        await recordings().remove(arguments.required_text("uri"), arguments.required_text("mediaSessionId"))
+        await recordings.remove(arguments.required_text("uri"), arguments.required_text("mediaSessionId"))
         return None
 
     async def find_all(_: Arguments) -> Answer:
@@ -60,7 +34,7 @@ def multi_recorder_methods(services: Services) -> tuple[RestMethod, ...]:
                 "mediaSessionsId": list(one.media_session_ids),
                 "fileName": one.file_name,
             }
-            for one in recordings().all()
+            for one in recordings.all()
         ]
         if not found:
             raise NotFound(
