@@ -86,6 +86,7 @@ class AppendingWriter(ABC, Generic[L]):
         self._lanes: Lanes[L] = Lanes()
         for track in tracks:
             self._lanes.add(self._new_lane(track))
+        self._has_data = any(track.is_data for track in tracks)
         self._record = FileRecord.new(creation_ns, note, tuple(map(facts_of, tracks)))
         self._final_note: bytes | None = None
         self._pending: list[Packet] = []
@@ -172,6 +173,10 @@ class AppendingWriter(ABC, Generic[L]):
     def _compose(self, packets: Sequence[Packet]) -> Fragment:
         """The bytes of a fragment. Raises ContainerError for a packet that the container cannot hold."""
 
+    def _stored(self, message: Payload) -> Payload:
+        """A data message as this container has it."""
+        return message
+
     def _forget(self) -> None:
         """The fragment composed last is not in the file."""
 
@@ -206,6 +211,7 @@ class AppendingWriter(ABC, Generic[L]):
         if len(self._lanes.all) >= MAX_TRACKS:
             return False
         lane = self._new_lane(track)
+        self._has_data |= track.is_data
         self._cut()
         self._begin_to_grow()
         lane.base = self._base
@@ -234,9 +240,15 @@ class AppendingWriter(ABC, Generic[L]):
         if not packets:
             return
         self._lanes.recognize(packets)
-        self._pending += packets
+        self._pending += self._with_stored_data(packets) if self._has_data else packets
         if len(self._pending) > _MAX_PENDING_PACKETS or self._is_worth_writing():
             self._cut()
+
+    def _with_stored_data(self, packets: Sequence[Packet]) -> list[Packet]:
+        return [
+            replace(packet, data=self._stored(packet.data)) if packet.track.is_data else packet
+            for packet in packets
+        ]
 
     def _is_worth_writing(self) -> bool:
         first, last = self._pending[0], self._pending[-1]

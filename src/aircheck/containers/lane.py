@@ -96,6 +96,8 @@ class Lane:
         latest = max(map(_pts_of, packets))
         dts = list(map(_dts_of, packets))
         shortest = min(map(sub, dts[1:], dts), default=0)
+        if self.track.is_data:
+            shortest = 0
         if not self.packets:
             self.first_pts, self.max_pts = packets[0].pts, latest
             self.last_duration = shortest if shortest > 0 else self.last_duration
@@ -155,7 +157,7 @@ class Lanes(Generic[L]):
         self.all: tuple[L, ...] = ()
         self.by_object: dict[int, L] = {}
         self.primary: L | None = None
-        """The track whose key frames are indexed: the first video, else the first of all."""
+        """The track whose key frames are indexed: the first video, else the first sound."""
 
     def add(self, lane: L) -> None:
         self.all = (*self.all, lane)
@@ -191,9 +193,10 @@ class Lanes(Generic[L]):
 
 
 def primary_of(lanes: Sequence[L]) -> L | None:
-    """The first video, else the first of all."""
+    """The first video, else the first sound, else the first of all."""
     video = (lane for lane in lanes if lane.track.is_video)
-    return next(video, lanes[0] if lanes else None)
+    sound = (lane for lane in lanes if lane.track.is_audio)
+    return next(video, None) or next(sound, None) or next(iter(lanes), None)
 
 
 def facts_of(track: Track) -> TrackFacts:
@@ -211,7 +214,9 @@ def facts_of(track: Track) -> TrackFacts:
 
 
 def _usual_duration(track: Track) -> int:
-    """A frame's duration as long as nothing is known, in the track's timescale."""
+    """A frame's duration as long as nothing is known, in the track's timescale; of a message an instant."""
+    if track.is_data:
+        return 1
     samples = _FRAME_SAMPLES.get(track.codec)
     if samples is None:
         return max(1, track.timescale // _DEFAULT_FRAME_RATE)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import accumulate, pairwise
@@ -20,13 +20,15 @@ from typing import Any
 
 import av
 
+from aircheck.containers.libav_packets import read_packets
 from aircheck.containers.mp4 import timeline
 from aircheck.containers.mp4.disk import Disk
 from aircheck.containers.mp4.index import TrackIndex
 from aircheck.containers.mp4.scan import DAMAGE, Condition, Contents, outline, read_contents, reopened
-from aircheck.containers.recover import FileFacts, ForeignFileError, inspect_file
+from aircheck.containers.recover import FileFacts, ForeignFileError, inspect_file, scan_appended
 from aircheck.errors import ContainerError
 from aircheck.facts import TrackFacts
+from aircheck.media.track import Kind
 
 Progress = Callable[[int, int], None]
 """Called now and then with the bytes looked at and the bytes there are."""
@@ -116,7 +118,31 @@ def survey_file(path: Path, *, progress: Progress | None = None) -> Survey:
     indexed = _read_index(path, progress)
     if own is not None and indexed is not None:
         return _of_index(path, own, indexed)
-    return _of_demuxer(path, own, progress)
+    survey = _of_demuxer(path, own, progress)
+    if own is not None and any(track.kind == Kind.DATA for track in own.tracks):
+        survey = replace(survey, tracks=(*survey.tracks, *_data_tracks(path)))
+    return survey
+
+
+def _data_tracks(path: Path) -> Iterator[TrackSurvey]:
+    """Data of our FLV, MPEG-TS and Matroska: libavformat shows it in many ways, or not at all."""
+    scan = scan_appended(path)
+    if scan is None:
+        return
+    begun = [track for track in scan.tracks if track.packets]
+    zero = min((track.first_pts for track in begun if track.facts.kind != Kind.DATA), default=0)
+    for track in begun:
+        if track.facts.kind == Kind.DATA:
+            start_ms, end_ms = (
+                (t - zero) * 1000 // scan.clock_rate for t in (track.first_pts, track.end_pts)
+            )
+            facts = replace(
+                track.facts,
+                packets=track.packets,
+                size_bytes=track.size_bytes,
+                duration_ms=end_ms - start_ms,
+            )
+            yield TrackSurvey(facts, start_ms, end_ms, 0, None, ())
 
 
 # --- our MP4 ------------------------------------------------------------------------------------------------
@@ -162,7 +188,7 @@ def _of_demuxer(path: Path, own: FileFacts | None, progress: Progress | None) ->
         found = {stream.index: _Samples.of_stream(number, stream) for number, stream in enumerate(watched)}
         # A growing or torn file ends in the middle of something; all before that has been counted.
         with contextlib.suppress(av.FFmpegError):
-            for number, packet in enumerate(container.demux(watched)):
+            for number, packet in enumerate(read_packets(container, watched)):
                 found[packet.stream.index].add_packet(packet)
                 if progress is not None and number % _PROGRESS_PACKETS == 0 and packet.pos:
                     progress(packet.pos, size_bytes)
@@ -245,6 +271,7 @@ class _Samples:
 
 
 def _of_samples(samples: _Samples, zero_s: Fraction) -> TrackSurvey:
+    is_data = samples.facts.kind == Kind.DATA  # messages come when they come
     return TrackSurvey(
         facts=replace(
             samples.facts,
@@ -256,7 +283,7 @@ def _of_samples(samples: _Samples, zero_s: Fraction) -> TrackSurvey:
         end_ms=round((samples.end_s - zero_s) * 1000) if samples.packets else 0,
         keyframes=len(samples.key_pts),
         key_interval=_interval(samples.key_pts, samples.tick_s),
-        jumps=tuple(_jumps(samples.dts, samples.tick_s, zero_s)),
+        jumps=() if is_data else tuple(_jumps(samples.dts, samples.tick_s, zero_s)),
     )
 
 

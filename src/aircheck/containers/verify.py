@@ -13,6 +13,7 @@ from typing import Any
 
 import av
 
+from aircheck.containers.libav_packets import read_packets
 from aircheck.errors import ContainerError
 
 FLASH_LUMA = 200
@@ -88,7 +89,7 @@ def _read_all(container: Any, verdict: FileVerdict) -> None:
     watched = [stream for stream in container.streams if stream.type in ("video", "audio")]
     tracks = {stream.index: TrackVerdict(stream.type, stream.codec_context.name) for stream in watched}
     flashes, beeps = _Onsets(verdict.flashes_s), _Onsets(verdict.beeps_s)
-    for packet in container.demux(watched):
+    for packet in read_packets(container, watched):
         track = tracks[packet.stream.index]
         _count(packet, track)
         for frame in _decode(packet, track):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,6 +27,9 @@ from aircheck.media.packet import Packet, Payload
 from aircheck.media.track import Track
 
 _MAX_COMPOSITION_MS = 0x7FFFFF
+_ON_META_DATA = b"\x02\0\x0aonMetaData"
+_OF_A_FILE = re.compile(rb"\0\x08(?:duration|filesize|fileSize)\0.{8}", re.DOTALL)
+"""Members of an AMF0 object that are numbers. Live encoders set them to 0, and players would believe it."""
 
 
 class FlvLane(Lane):
@@ -110,6 +114,11 @@ class FlvWriter(AppendingWriter[FlvLane]):
             for lane, packets in groups
             for packet in packets
         )
+
+    def _stored(self, message: Payload) -> Payload:
+        """As it came, without what onMetaData says of a whole file: the file's own knows better."""
+        data = bytes(message)
+        return _OF_A_FILE.sub(b"", data) if data.startswith(_ON_META_DATA) else data
 
     def _compose(self, packets: Sequence[Packet]) -> Fragment:
         lanes, primary = self._lanes.by_object, self._lanes.primary

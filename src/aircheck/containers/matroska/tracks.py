@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from aircheck.containers.lane import require_config
 from aircheck.containers.matroska.ebml import TRACK_ENTRY, element, float64, text, uint
 from aircheck.errors import ContainerError
-from aircheck.media.track import Codec, Track
+from aircheck.media.track import Codec, Kind, Track
 
 _TRACK_NUMBER, _TRACK_UID, _TRACK_TYPE = 0xD7, 0x73C5, 0x83
 _FLAG_LACING, _FLAG_DEFAULT, _LANGUAGE = 0x9C, 0x88, 0x22B59C
@@ -16,7 +16,7 @@ _CODEC_ID, _CODEC_PRIVATE, _CODEC_DELAY, _SEEK_PRE_ROLL = 0x86, 0x63A2, 0x56AA, 
 _VIDEO, _PIXEL_WIDTH, _PIXEL_HEIGHT = 0xE0, 0xB0, 0xBA
 _AUDIO, _SAMPLING_FREQUENCY, _OUTPUT_FREQUENCY, _CHANNELS, _BIT_DEPTH = 0xE1, 0xB5, 0x78B5, 0x9F, 0x6264
 
-_TYPE_VIDEO, _TYPE_AUDIO = 1, 2
+_TRACK_TYPES = {Kind.VIDEO: 1, Kind.AUDIO: 2, Kind.DATA: 33}
 _SIZE_WIDTH = 7
 """Of a TrackEntry's size: with the ID that makes eight bytes, which one write puts there or not at all."""
 
@@ -34,8 +34,9 @@ _CODEC_IDS = {
     Codec.PCMA: "A_MS/ACM",
     Codec.PCMU: "A_MS/ACM",
     Codec.SPEEX: "A_MS/ACM",
+    Codec.AMF0: "D_WEBVTT/METADATA",
 }
-_WEBM = frozenset((Codec.VP8, Codec.VP9, Codec.AV1, Codec.OPUS))
+_WEBM = frozenset((Codec.VP8, Codec.VP9, Codec.AV1, Codec.OPUS, Codec.AMF0))
 _WAVE_TAGS = {Codec.PCMA: 6, Codec.PCMU: 7, Codec.SPEEX: 0xA109}
 
 _OPUS_RATE = 48_000
@@ -71,19 +72,19 @@ def track_entry(track: Track, number: int) -> bytes:
     fields = [
         uint(_TRACK_NUMBER, number),
         uint(_TRACK_UID, number),
-        uint(_TRACK_TYPE, _TYPE_VIDEO if track.is_video else _TYPE_AUDIO),
+        uint(_TRACK_TYPE, _TRACK_TYPES[track.kind]),
         uint(_FLAG_LACING, 0),
         text(_LANGUAGE, "und"),
         text(_CODEC_ID, _CODEC_IDS[track.codec]),
         *_codec_fields(track),
-        _video(track) if track.is_video else _audio(track),
+        _kind_fields(track),
     ]
     return element(TRACK_ENTRY, *fields, width=_SIZE_WIDTH)
 
 
 def _codec_fields(track: Track) -> Iterator[bytes]:
     match track.codec:
-        case Codec.VP8 | Codec.VP9 | Codec.MP3 | Codec.AC3:
+        case Codec.VP8 | Codec.VP9 | Codec.MP3 | Codec.AC3 | Codec.AMF0:
             return
         case Codec.OPUS:
             yield uint(_CODEC_DELAY, pre_skip(track) * 1_000_000_000 // _OPUS_RATE)
@@ -103,6 +104,16 @@ def _wave_format(track: Track) -> bytes:
     align = max(1, channels * bits // 8)
     rate = track.sample_rate
     return struct.pack("<HHIIHHH", _WAVE_TAGS[track.codec], channels, rate, rate * align, align, bits, 0)
+
+
+def _kind_fields(track: Track) -> bytes:
+    match track.kind:
+        case Kind.VIDEO:
+            return _video(track)
+        case Kind.AUDIO:
+            return _audio(track)
+        case _:
+            return uint(_FLAG_DEFAULT, 0)  # nothing to be shown
 
 
 def _video(track: Track) -> bytes:

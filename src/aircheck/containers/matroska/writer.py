@@ -25,6 +25,7 @@ from aircheck.containers.matroska.header import (
 )
 from aircheck.containers.matroska.tracks import can_hold_in_webm, pre_skip, track_entry
 from aircheck.errors import ContainerError
+from aircheck.media.data_message import json_of, read_message
 from aircheck.media.packet import Packet, Payload
 from aircheck.media.track import Track
 
@@ -67,6 +68,7 @@ class MatroskaWriter(AppendingWriter[MatroskaLane]):
     """Writes one Matroska file. Its time 0 is the earliest pts of the first fragment.
 
     Each fragment is a Cluster; one more begins at each key frame, so that Cues lead to their frame at once.
+    Data messages are cues of WebVTT metadata.
     """
 
     extension = "mkv"
@@ -134,6 +136,9 @@ class MatroskaWriter(AppendingWriter[MatroskaLane]):
             for packet in packets
         )
 
+    def _stored(self, message: Payload) -> Payload:
+        return _as_cue(message)
+
     def _compose(self, packets: Sequence[Packet]) -> Fragment:
         times, keys = self._times(packets)
         starts = sorted({0, *keys, *_jumps(times)})
@@ -184,7 +189,7 @@ class MatroskaWriter(AppendingWriter[MatroskaLane]):
 
 
 class WebmWriter(MatroskaWriter):
-    """Writes one WebM file: VP8, VP9 or AV1 with Opus."""
+    """Writes one WebM file: VP8, VP9 or AV1 with Opus, and data."""
 
     extension = "webm"
     doc_type = "webm"
@@ -195,6 +200,15 @@ class WebmWriter(MatroskaWriter):
                 f"WebM cannot hold {track.codec} (track {track.id})", remedy="record this stream to Matroska"
             )
         return super()._make_lane(track)
+
+
+def _as_cue(message: Payload) -> bytes:
+    """A data message as a cue of WebVTT ("WebVTT in WebM"): its name, no settings, its values in JSON."""
+    name, values = read_message(message)
+    identifier = " ".join(name.replace("-->", "").split())
+    # An arrow would end the cue; in JSON it can only be within a string.
+    text = json_of(values).replace("-->", r"--\u003e")
+    return f"{identifier}\n\n{text}".encode("utf-8", "replace")
 
 
 def _jumps(times: Sequence[int]) -> list[int]:

@@ -69,6 +69,8 @@ class TrackQueue:
         del deltas[0]
         if end_dts is not None and end_dts > dts[-1]:
             last_duration = min(end_dts - dts[-1], U32_MAX)
+        elif self.track.is_data:
+            last_duration = index.last_duration
         else:
             last_duration = min(deltas, default=index.last_duration)
         sizes = array("I", map(len, payloads))
@@ -86,7 +88,9 @@ class TrackQueue:
 
 
 def _usual_duration(track: Track) -> int:
-    """A frame's duration as long as nothing is known, in the track's timescale."""
+    """A frame's duration as long as nothing is known, in the track's timescale; of a message an instant."""
+    if track.is_data:
+        return 1
     samples = _FRAME_SAMPLES.get(track.codec)
     if samples is None:
         return max(1, track.timescale // _DEFAULT_FRAME_RATE)

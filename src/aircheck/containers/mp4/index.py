@@ -62,6 +62,10 @@ class TrackHeader:
         return origin_ms * self.timescale // 1000
 
     @property
+    def kind(self) -> Kind:
+        return self.codec.kind
+
+    @property
     def is_video(self) -> bool:
         return self.codec.kind is Kind.VIDEO
 

@@ -13,7 +13,7 @@ from operator import ne, sub
 from aircheck.containers.mp4.boxes import U32_MAX, big_endian, box, full_box, interleave, mac_time_s, table
 from aircheck.containers.mp4.index import TrackHeader, TrackIndex
 from aircheck.containers.mp4.timeline import Edit, edit_of, movie_timescale, ticks_at, zero_time_s
-from aircheck.media.track import Codec
+from aircheck.media.track import Codec, Kind
 
 NOTE_UUID = bytes.fromhex("e623ba4a1b8b52dea8eca79e1e4fe225")
 """Marks a file as ours. The box holds the fields below, then the caller's note."""
@@ -25,6 +25,12 @@ SYNC_SAMPLE = 0x02000000
 OTHER_SAMPLE = 0x01010000
 """Sample flags (14496-12, 8.8.3.1): depends on nothing; depends on others and is no sync sample."""
 
+_HANDLERS = {Kind.VIDEO: b"vide", Kind.AUDIO: b"soun", Kind.DATA: b"meta"}
+_MEDIA_HEADERS = {
+    Kind.VIDEO: full_box(b"vmhd", 0, 1, bytes(8)),
+    Kind.AUDIO: full_box(b"smhd", 0, 0, bytes(4)),
+    Kind.DATA: full_box(b"nmhd", 0, 0),
+}
 _MATRIX = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 _UNDETERMINED = 0x55C4
 """Language "und", three letters of five bits."""
@@ -126,7 +132,7 @@ class Movie:
 
 
 def _is_first_of_kind(track: TrackIndex, tracks: Sequence[TrackIndex]) -> bool:
-    return next(other for other in tracks if other.header.is_video == track.header.is_video) is track
+    return next(other for other in tracks if other.header.kind is track.header.kind) is track
 
 
 # --- headers ------------------------------------------------------------------------------------------------
@@ -165,9 +171,8 @@ def _trak(
     tables: Sequence[bytes],
 ) -> bytes:
     stsd = table(b"stsd", 0, 1, header.entry)
-    media_header = full_box(b"vmhd", 0, 1, bytes(8)) if header.is_video else full_box(b"smhd", 0, 0, bytes(4))
     data_here = box(b"dinf", table(b"dref", 0, 1, full_box(b"url ", 0, 1)))
-    minf = box(b"minf", media_header, data_here, box(b"stbl", stsd, *tables))
+    minf = box(b"minf", _MEDIA_HEADERS[header.kind], data_here, box(b"stbl", stsd, *tables))
     version, times = _times(facts, media_duration, struct.pack(">I", header.timescale))
     mdhd = full_box(b"mdhd", version, 0, times, struct.pack(">HH", _UNDETERMINED, 0))
     tkhd = _tkhd(header, facts, is_default, movie_duration)
@@ -176,7 +181,7 @@ def _trak(
 
 def _tkhd(header: TrackHeader, facts: MovieFacts, is_default: bool, duration: int) -> bytes:
     version, times = _times(facts, duration, struct.pack(">II", header.number, 0))
-    group, volume = (0, 0) if header.is_video else (1, 0x100)
+    group, volume = (1, 0x100) if header.kind is Kind.AUDIO else (0, 0)
     size = struct.pack(">II", header.width << 16, header.height << 16)
     # In the movie always; enabled is what a player shows without being asked: the first of each kind.
     flags = 3 if is_default else 2
@@ -186,8 +191,8 @@ def _tkhd(header: TrackHeader, facts: MovieFacts, is_default: bool, duration: in
 
 
 def _hdlr(header: TrackHeader) -> bytes:
-    handler, name = (b"vide", b"Aircheck video\0") if header.is_video else (b"soun", b"Aircheck audio\0")
-    return full_box(b"hdlr", 0, 0, bytes(4), handler, bytes(12), name)
+    name = f"Aircheck {header.kind}\0".encode()
+    return full_box(b"hdlr", 0, 0, bytes(4), _HANDLERS[header.kind], bytes(12), name)
 
 
 def _trex(header: TrackHeader) -> bytes:

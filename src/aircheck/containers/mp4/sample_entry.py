@@ -43,8 +43,14 @@ _CODECS = {
     b"ac-3": Codec.AC3,
 }
 
-SUPPORTED_CODECS = frozenset((*_VIDEO_BOXES, Codec.AAC, Codec.OPUS, Codec.MP3, Codec.FLAC, Codec.AC3))
+SUPPORTED_CODECS = frozenset(
+    (*_VIDEO_BOXES, Codec.AAC, Codec.OPUS, Codec.MP3, Codec.FLAC, Codec.AC3, Codec.AMF0)
+)
 """What this writer can put into an MP4 file."""
+
+_DATA_MIME_TYPE = b"application/x-amf"
+_DATA_ENTRY = box(b"mett", struct.pack(">6xH", 1), b"\0", _DATA_MIME_TYPE + b"\0")
+"""Timed metadata of a MIME type (14496-12, 12.3.3): no content encoding, then the type."""
 
 _NEED_CONFIG = frozenset((Codec.H264, Codec.H265, Codec.AV1, Codec.AAC, Codec.OPUS, Codec.FLAC))
 
@@ -72,7 +78,13 @@ def sample_entry(track: Track) -> bytes:
             f"track {track.id} ({track.codec}) has no decoder configuration",
             remedy="begin recording when the publisher has sent its sequence header",
         )
-    return _video_entry(track) if track.codec.kind is Kind.VIDEO else _audio_entry(track)
+    match track.codec.kind:
+        case Kind.VIDEO:
+            return _video_entry(track)
+        case Kind.AUDIO:
+            return _audio_entry(track)
+        case _:
+            return _DATA_ENTRY
 
 
 def _video_entry(track: Track) -> bytes:
@@ -138,6 +150,8 @@ def _dac3(track: Track) -> bytes:
 
 def parse_sample_entry(entry: bytes) -> EntryFacts:
     """Facts of a sample entry. Raises ValueError when it is torn or of a codec that is not ours."""
+    if entry == _DATA_ENTRY:
+        return EntryFacts(Codec.AMF0)
     codec = _CODECS.get(entry[4:8])
     if codec is None or len(entry) < AUDIO_ENTRY_HEADER:
         raise ValueError(f"unknown sample entry {entry[4:8]!r}")

@@ -3,7 +3,8 @@
 All tracks of a stream share one timeline. Time 0 of the file is the pts of the first video key frame when the
 audio begins at most 100 ms before it: that lead (encoder priming, mostly) stays in the file and is skipped by
 the audio's edit list. Otherwise it is the smallest pts of any track, and tracks that begin later get an empty
-edit. Everything follows from the index alone, so that a recovered file equals a finished one.
+edit. Data tracks are shown where they lie, and decide nothing. Everything follows from the index alone, so
+that a recovered file equals a finished one.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from fractions import Fraction
 from math import ceil, lcm
 
 from aircheck.containers.mp4.index import TrackIndex
+from aircheck.media.track import Kind
 
 _MAX_LEAD_S = Fraction(100, 1000)
 _MAX_EXACT_TIMESCALE = 10_000_000
@@ -49,6 +51,7 @@ def movie_timescale(timescales: Sequence[int]) -> int:
 def zero_time_s(tracks: Sequence[TrackIndex]) -> Fraction:
     """Time 0 of the file on the stream's timeline, in seconds; 0 when there is no sample yet."""
     begun = [track for track in tracks if track.samples]
+    begun = [track for track in begun if track.header.kind is not Kind.DATA] or begun
     if not begun:
         return Fraction(0)
     key = next(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from aircheck.containers.mpegts.id3 import FORMAT_ID
 from aircheck.containers.mpegts.packets import FIRST_STREAM_PID
-from aircheck.containers.mpegts.psi import StreamEntry
+from aircheck.containers.mpegts.psi import PROGRAM, StreamEntry
 from aircheck.errors import ContainerError
 from aircheck.media import aac, ac3, h264, h265, mp3, opus
 from aircheck.media.bits import BitstreamError
@@ -20,6 +22,7 @@ _STREAM_TYPES = {
     Codec.MP3: 0x03,
     Codec.AC3: 0x81,
     Codec.OPUS: 0x06,
+    Codec.AMF0: 0x15,
 }
 _MP3_LOW_RATES = 0x04
 """MPEG-2 audio: sample rates below 32 kHz."""
@@ -33,6 +36,13 @@ _MAX_ADTS_FRAME = 0x1FFF - _ADTS_HEADER_BYTES
 _ADTS_LAYOUTS = {0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6, 8: 7}
 _OPUS_CONTROL = b"\x7f\xe0"
 _OPUS_EXTENSION = 0x80
+
+
+_ID3 = struct.pack(">H4sB4sB", 0xFFFF, FORMAT_ID, 0xFF, FORMAT_ID, 0)
+"""Application and format are registered ones; the only metadata service of the program."""
+_METADATA_DESCRIPTOR = struct.pack(">BB", 0x26, len(_ID3) + 1) + _ID3 + b"\x0f"
+_METADATA_POINTER = struct.pack(">BB", 0x25, len(_ID3) + 3) + _ID3 + struct.pack(">BH", 0x1F, PROGRAM)
+"""Descriptors of timed metadata (ISO/IEC 13818-1, 2.6.58 and 2.6.60)."""
 
 
 def can_hold(codec: Codec) -> bool:
@@ -91,13 +101,18 @@ def stream_id(track: Track, index: int) -> int:
     """Of the PES packets of the `index`-th track."""
     if track.is_video:
         return _VIDEO_STREAM_ID + index
-    return _PRIVATE_STREAM_ID if track.codec in _REGISTRATIONS else _AUDIO_STREAM_ID + index
+    is_private = track.is_data or track.codec in _REGISTRATIONS
+    return _PRIVATE_STREAM_ID if is_private else _AUDIO_STREAM_ID + index
 
 
 def stream_entry(track: Track, index: int) -> StreamEntry:
     stream_type = _STREAM_TYPES[track.codec]
     if track.codec is Codec.MP3 and track.sample_rate < 32000:
         stream_type = _MP3_LOW_RATES
+    if track.is_data:
+        return StreamEntry(
+            FIRST_STREAM_PID + index, stream_type, _METADATA_DESCRIPTOR, program_descriptors=_METADATA_POINTER
+        )
     descriptors = b""
     name = _REGISTRATIONS.get(track.codec)
     if name is not None:

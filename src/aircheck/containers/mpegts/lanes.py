@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 
 from aircheck.containers.lane import Lane
@@ -13,6 +14,7 @@ from aircheck.containers.mpegts.framing import (
     stream_id,
 )
 from aircheck.containers.mpegts.header import CLOCK_RATE
+from aircheck.containers.mpegts.id3 import build_tag
 from aircheck.containers.mpegts.packets import append_unit
 from aircheck.media.packet import Payload
 from aircheck.media.track import Codec, Track
@@ -22,6 +24,8 @@ _GROUP_TICKS_WITH_CLOCK = CLOCK_RATE * 9 // 100
 """Clock references may be 100 ms apart (2.7.2)."""
 _GROUP_MAX_BYTES = 48_000
 _MAX_LENGTH = 0xFFFF
+_MAX_PIECE = 60_000
+"""Of a data message in one PES packet."""
 _SHORT_UNIT = 64
 """Fits into the first transport packet behind the header, so that the other unit need not be copied to it."""
 
@@ -128,6 +132,22 @@ class SoundLane(TsLane):
         rate = track.timescale if track.codec is Codec.AAC else track.sample_rate
         ticks, rest = divmod(frame_samples(track, frame) * track.timescale, rate or 1)
         return 0 if rest else ticks
+
+
+class DataLane(TsLane):
+    """Data messages, each a tag of ID3."""
+
+    __slots__ = ()
+
+    def append(self, parts: list[Payload], message: Payload, pts: int) -> None:
+        """One message at a time in ticks of the container; a long one takes several PES packets."""
+        tag = build_tag(message)
+        self._append_pes(parts, [tag[:_MAX_PIECE]], pts, pts, b"")
+        for start in range(_MAX_PIECE, len(tag), _MAX_PIECE):
+            piece = tag[start : start + _MAX_PIECE]
+            # Neither a time nor the beginning of something: it goes on with what came before.
+            header = struct.pack(">IHBBB", 1 << 8 | self.stream_id, len(piece) + 3, 0x80, 0, 0)
+            self.counter = append_unit(parts, self.pid, self.counter, header, piece)
 
 
 def _stamp(marks: int, time: int) -> int:

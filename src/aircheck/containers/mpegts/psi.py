@@ -16,7 +16,7 @@ from aircheck.containers.mpegts.packets import (
     UNIT_START,
 )
 
-_PROGRAM = 1
+PROGRAM = 1
 _TRANSPORT_STREAM_ID = 1
 _PAT_TABLE, _PMT_TABLE, _TDT_TABLE = 0x00, 0x02, 0x70
 _UNIX_EPOCH_MJD = 40587
@@ -25,16 +25,17 @@ _DAY_S = 86400
 
 @dataclass(frozen=True, slots=True)
 class StreamEntry:
-    """One elementary stream as the PMT lists it."""
+    """One elementary stream as the PMT lists it, and what the PMT says of the program because of it."""
 
     pid: int
     stream_type: int
     descriptors: bytes
+    program_descriptors: bytes = b""
 
 
 @cache
 def pat() -> bytes:
-    return _section(_PAT_TABLE, _TRANSPORT_STREAM_ID, 0, struct.pack(">HH", _PROGRAM, 0xE000 | PMT_PID))
+    return _section(_PAT_TABLE, _TRANSPORT_STREAM_ID, 0, struct.pack(">HH", PROGRAM, 0xE000 | PMT_PID))
 
 
 def pmt(streams: Sequence[StreamEntry], pcr_pid: int, version: int) -> bytes:
@@ -43,7 +44,9 @@ def pmt(streams: Sequence[StreamEntry], pcr_pid: int, version: int) -> bytes:
         + entry.descriptors
         for entry in streams
     )
-    return _section(_PMT_TABLE, _PROGRAM, version, struct.pack(">HH", 0xE000 | pcr_pid, 0xF000) + entries)
+    info = b"".join(entry.program_descriptors for entry in streams)
+    head = struct.pack(">HH", 0xE000 | pcr_pid, 0xF000 | len(info))
+    return _section(_PMT_TABLE, PROGRAM, version, head + info + entries)
 
 
 def time_table(time_ns: int) -> bytes:

@@ -11,6 +11,7 @@ from aircheck.containers.header import Header
 from aircheck.containers.mp4.disk import Disk
 from aircheck.containers.mpegts.framing import split_frames
 from aircheck.containers.mpegts.header import CLOCK_RATE, TsHeader, read_record
+from aircheck.containers.mpegts.id3 import parse_tag
 from aircheck.containers.mpegts.packets import (
     BODY_BYTES,
     BODY_ONLY,
@@ -30,6 +31,7 @@ _CHUNK = 5600 * PACKET_BYTES
 _NO_UNIT = 0x40
 """Stands for a damaged packet: what came before it ends here."""
 _MAX_CHUNK = 64 * _CHUNK
+_IS_ALIGNED = 0x04
 _TABLES = (PAT_PID, PMT_PID)
 _UNIT_STARTS = re.compile(rb"[\x40-\x5f]")
 """Second bytes of packets with which a PES packet or a section begins."""
@@ -106,6 +108,9 @@ class _TsTrack:
     def __init__(self, scan: TrackScan) -> None:
         self.scan = scan
         self._last = LEAD_TICKS
+        self._missing = 0
+        """What is still to come of a data message."""
+        self._message_bytes = self._message_pts = 0
 
     def take(self, unit: bytes, *, is_last: bool) -> bool:
         """Count a PES packet; False when it is not whole."""
@@ -120,6 +125,8 @@ class _TsTrack:
         if not length and is_last and _is_full(unit):
             # A long picture tells its end by stuffing, or by what follows.
             return False
+        if self.scan.facts.kind == Kind.DATA:
+            return self._take_data(body)
         pts = self._unwrap(_parse_stamp(body, 9))
         dts = self._unwrap(_parse_stamp(body, 14)) if body[7] & 0x40 else pts
         content = body[9 + body[8] :]
@@ -127,6 +134,22 @@ class _TsTrack:
             self.scan.add(dts, pts, len(content))
         else:
             self._take_frames(pts, content)
+        return True
+
+    def _take_data(self, body: bytes) -> bool:
+        """A message, or the next part of a long one: it counts when all of it is there."""
+        content = body[9 + body[8] :]
+        if body[6] & _IS_ALIGNED:
+            tag = parse_tag(content)
+            if tag is None:
+                return False
+            self._missing, self._message_bytes = tag
+            self._message_pts = self._unwrap(_parse_stamp(body, 9))
+        elif not self._missing:
+            return False
+        self._missing = max(0, self._missing - len(content))
+        if not self._missing:
+            self.scan.add(self._message_pts, self._message_pts, self._message_bytes)
         return True
 
     def _take_frames(self, pts: int, content: bytes) -> None:

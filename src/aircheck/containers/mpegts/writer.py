@@ -11,7 +11,7 @@ from aircheck.containers.appending import AppendingWriter, Fragment
 from aircheck.containers.existing import CannotAppend, Existing
 from aircheck.containers.lane import primary_of
 from aircheck.containers.mpegts.header import CLOCK_RATE, TsHeader, serialize_header
-from aircheck.containers.mpegts.lanes import PictureLane, SoundLane, TsLane
+from aircheck.containers.mpegts.lanes import DataLane, PictureLane, SoundLane, TsLane
 from aircheck.containers.mpegts.packets import (
     LEAD_TICKS,
     NULL_PID,
@@ -31,6 +31,8 @@ _DECODER_DELAY_TICKS = 63_000
 _TABLES_INTERVAL_TICKS = CLOCK_RATE * 9 // 20
 _SILENCE_TICKS = _DECODER_DELAY_TICKS + CLOCK_RATE // 2
 _NEVER = -(1 << 80)
+_UNTOLD = -CLOCK_RATE
+"""The time of tables that have still to be written."""
 _MAX_LEAD_S = Fraction(1, 10)
 
 
@@ -62,7 +64,7 @@ class TsWriter(AppendingWriter[TsLane]):
         FileExistsError, any other OSError, or ContainerError for tracks that MPEG-TS cannot hold; then there
         is no file.
         """
-        self._place = _Place(-CLOCK_RATE, 1, _NEVER)
+        self._place = _Place(_UNTOLD, 1, _NEVER)
         self._before = (self._place, tuple[int, ...]())
         self._version = 0
         super().__init__(
@@ -77,6 +79,8 @@ class TsWriter(AppendingWriter[TsLane]):
 
     def _make_lane(self, track: Track) -> TsLane:
         index = len(self._lanes.all)
+        if track.is_data:
+            return DataLane(track, index)
         return PictureLane(track, index) if track.is_video else SoundLane(track, index)
 
     def _plan_header(self, tracks: Sequence[Track]) -> TsHeader:
@@ -103,7 +107,7 @@ class TsWriter(AppendingWriter[TsLane]):
         """The next fragment begins with the new table."""
         self._version = self._version + 1 & 31
         self._pmt = _serialize_pmt((*self._lanes.all, lane), self._version)
-        self._place = replace(self._place, tables_time=-CLOCK_RATE)
+        self._place = replace(self._place, tables_time=_UNTOLD)
         return True
 
     def _origin_of(self, groups: Sequence[tuple[TsLane, Sequence[Packet]]]) -> int:
@@ -142,6 +146,8 @@ class TsWriter(AppendingWriter[TsLane]):
                 lane.times.append(pts)
                 if len(lane.frames) >= lane.most_waiting:
                     self._append_sound(parts, lane)
+            elif isinstance(lane, DataLane):
+                self._append_data(parts, lane, packet.data, lane.ticks(pts))
         for lane in self._lanes.all:
             if isinstance(lane, SoundLane):
                 self._append_sound(parts, lane)
@@ -177,6 +183,11 @@ class TsWriter(AppendingWriter[TsLane]):
                 self._append_tables(parts, pts)
                 parts.append(clock_packet(primary.pid, primary.counter, self._place.clock(pts)))
             lane.append(parts, frames, pts, adaptation)
+
+    def _append_data(self, parts: list[Payload], lane: DataLane, message: Payload, pts: int) -> None:
+        if self._place.tables_time == _UNTOLD:
+            self._append_tables(parts, pts)  # nobody knows of the track yet
+        lane.append(parts, message, pts)
 
     def _append_tables(self, parts: list[Payload], time: int, *, at_once: bool = False) -> None:
         place = self._place
