@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -23,23 +22,30 @@ CANDIDATES = (
 RESTART = "a=ice-ufrag:ysXw\r\na=ice-pwd:vw5LmwG4y/e6dPP/zAP9Gp5k\r\n"
 
 
-OnChange = Callable[["FakePeer", PeerState, str], None]
+OnChange = Callable[["FakePeer"], None]
 
 
 @dataclass
 class FakePeer:
     """A peer that was taken in."""
 
-    media_session_id: str
+    id: str
     on_change: OnChange | None = None
-    id: str = field(default_factory=lambda: secrets.token_hex(16))
     answer: str = "v=0\r\na=answer\r\n"
-    etag: str = "ice-1"
+    etag: str = '"ice-1"'
     state: PeerState = PeerState.NEW
     info: str = ""
     end_reason: EndReason | None = None
     fragments: list[str] = field(default_factory=list)
     restarts_fail: bool = False
+
+    @property
+    def is_connected(self) -> bool:
+        return self.state is PeerState.CONNECTED
+
+    @property
+    def is_closed(self) -> bool:
+        return self.state.is_over
 
     def add_candidates(self, fragment: str) -> None:
         self.fragments.append(fragment)
@@ -48,25 +54,25 @@ class FakePeer:
         if self.restarts_fail:
             raise BadFragment("no password", remedy="send ice-pwd too")
         self.fragments.append(fragment)
-        self.etag = "ice-2"
+        self.etag = '"ice-2"'
         return "a=ice-lite\r\na=ice-ufrag:289b\r\na=ice-pwd:0b66f472495ef0ccac7bda65\r\n"
 
-    async def close(self, reason: EndReason = EndReason.UNPUBLISHED, info: str = "") -> None:
+    def close(self, reason: EndReason = EndReason.UNPUBLISHED, info: str = "") -> None:
         self.end(PeerState.CLOSED, reason, info or INFO_OF_END[reason])
 
     def connect(self) -> None:
-        self._change(PeerState.CONNECTED, "")
+        self._change(PeerState.CONNECTED)
 
     def end(self, state: PeerState, reason: EndReason, info: str) -> None:
         """It ends by itself, or is ended from elsewhere."""
         if not self.state.is_over:
             self.end_reason, self.info = reason, info
-            self._change(state, info)
+            self._change(state)
 
-    def _change(self, state: PeerState, info: str) -> None:
+    def _change(self, state: PeerState) -> None:
         self.state = state
         if self.on_change is not None:
-            self.on_change(self, state, info)
+            self.on_change(self)
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,7 @@ class Asked:
     offer: str
     attempt: Attempt
     media_session_id: str | None
-    wants_recording: bool = False
+    wants_recording: bool | None = None
 
 
 class FakePeers:
@@ -96,7 +102,7 @@ class FakePeers:
         attempt: Attempt,
         *,
         media_session_id: str | None = None,
-        wants_recording: bool = False,
+        wants_recording: bool | None = None,
         on_change: OnChange | None = None,
     ) -> FakePeer:
         self.asked.append(Asked("publish", offer, attempt, media_session_id, wants_recording))

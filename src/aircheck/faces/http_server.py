@@ -25,6 +25,8 @@ FIRST_REQUEST_S = 20
 VANISHED_PEER_S = 60
 """After this long without a sign of life of the peer's kernel, a connection is given up."""
 
+WEBSOCKET_MESSAGE_MAX_BYTES = 256 * 1024
+
 _log = logging.getLogger(__name__)
 
 
@@ -135,6 +137,8 @@ class HttpServer:
             limit_concurrency=self._max_connections,
             timeout_keep_alive=30,
             timeout_graceful_shutdown=self._grace_s + STUBBORN_S,
+            ws_max_size=WEBSOCKET_MESSAGE_MAX_BYTES,
+            ws_per_message_deflate=False,
             ssl_context_factory=None if tls is None else lambda config, default: tls,
         )
 

@@ -20,15 +20,12 @@ NAME_MAX_BYTES = 512
 
 
 class Peer(Protocol):
-    """One peer from its answer on."""
+    """One peer from its answer on. `on_change` of whoever made it is called at each change of `state`."""
 
     @property
     def id(self) -> str:
-        """Nobody can guess it."""
+        """The media session."""
         ...
-
-    @property
-    def media_session_id(self) -> str: ...
 
     @property
     def answer(self) -> str:
@@ -37,15 +34,21 @@ class Peer(Protocol):
 
     @property
     def etag(self) -> str:
-        """Another one for each ICE session; without quotation marks."""
+        """Another one for each ICE session, with its quotation marks."""
         ...
+
+    @property
+    def is_connected(self) -> bool: ...
+
+    @property
+    def is_closed(self) -> bool: ...
 
     @property
     def state(self) -> PeerState: ...
 
     @property
     def info(self) -> str:
-        """Why it ended, in the words of Flashphoner's clients; empty before."""
+        """Why it was closed, in the words of Flashphoner's clients; empty before."""
         ...
 
     def add_candidates(self, fragment: str) -> None:
@@ -56,15 +59,14 @@ class Peer(Protocol):
         """Begin a new ICE session; returns the fragment to answer with. Raises `BadFragment`."""
         ...
 
-    async def close(self, reason: EndReason = ..., info: str = "") -> None: ...
+    def close(self, reason: EndReason = ..., info: str = ...) -> None: ...
 
 
-OnChange = Callable[[Any, PeerState, str], None]
-"""Called on the loop with the peer, its new state, and why it ended if it did."""
+OnChange = Callable[[Any], None]
 
 
 class Peers(Protocol):
-    """Takes peers in. Raises `PeerRefused` of `webrtc.errors`."""
+    """Takes peers in. Raises a `PeerRefused`. `wants_recording` None: as the settings say."""
 
     async def publish(
         self,
@@ -72,7 +74,7 @@ class Peers(Protocol):
         attempt: Attempt,
         *,
         media_session_id: str | None = None,
-        wants_recording: bool = False,
+        wants_recording: bool | None = None,
         on_change: OnChange | None = None,
     ) -> Peer: ...
 

@@ -2,7 +2,7 @@
 
     /whip/NAME           POST an offer to publish: 201, the answer, and the URL of the session
     /whep/NAME           POST an offer to watch
-    /whip-session/ID    PATCH candidates or an ICE restart, DELETE to end; /whep-session/ID likewise
+    /whip-session/KEY    PATCH candidates or an ICE restart, DELETE to end; /whep-session/KEY likewise
 
 Sections in comments are those of RFC 9725.
 """
@@ -68,7 +68,7 @@ def add_whip(app: FastAPI, peers: Peers, ice_servers: Sequence[IceServer] = ()) 
         endpoint = _Endpoint(protocol, peers, sessions, ice_servers)
         resource = _Resource(sessions)
         app.add_route(f"/{protocol}/{{name:path}}", _answered(endpoint), _ALL, include_in_schema=False)
-        app.add_route(f"/{protocol}-session/{{peer_id}}", _answered(resource), _ALL, include_in_schema=False)
+        app.add_route(f"/{protocol}-session/{{key}}", _answered(resource), _ALL, include_in_schema=False)
 
 
 def _answered(handler: Handler) -> Handler:
@@ -108,13 +108,13 @@ class _Endpoint:
         offer = await body_of(request, SDP)
         check_stream_name(attempt.name)
         peer = await self._connect(offer, attempt)
-        session = self._sessions.add(peer, offer)
+        key = self._sessions.add(peer, offer)
         return answer(
             201,
             peer.answer,
             content_type=SDP,
-            location=f"/{self._protocol}-session/{peer.id}",
-            etag=session.etag,
+            location=f"/{self._protocol}-session/{key}",
+            etag=peer.etag,
             accept_patch=FRAGMENT,
             **self._links,
         )
@@ -152,7 +152,7 @@ class _Endpoint:
 
 
 class _Resource:
-    """/whip-session/ID or /whep-session/ID."""
+    """/whip-session/KEY or /whep-session/KEY."""
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
@@ -163,7 +163,7 @@ class _Resource:
                 return await self._patch(request)
             case "DELETE":
                 # An entity tag is of no interest here (4.3.1).
-                await self._find(request).peer.close(EndReason.UNPUBLISHED)
+                self._find(request).peer.close(EndReason.UNPUBLISHED)
                 return answer(200)
             case "OPTIONS":
                 response = answer(200, allow=_SESSION_METHODS, accept_patch=FRAGMENT)
@@ -179,7 +179,7 @@ class _Resource:
         """4.3: candidates of this ICE session, or the beginning of another one."""
         body = await body_of(request, FRAGMENT)
         session = self._find(request)
-        _check_condition(request.headers.get("if-match"), session.etag)
+        _check_condition(request.headers.get("if-match"), session.peer.etag)
         try:
             fragment = sdp.parse_fragment(body)
         except sdp.SdpError as error:
@@ -189,10 +189,10 @@ class _Resource:
             return answer(204)
         said = session.peer.restart_ice(body)
         session.remote_ufrag = fragment.ufrag
-        return answer(200, said, content_type=FRAGMENT, etag=session.etag)
+        return answer(200, said, content_type=FRAGMENT, etag=session.peer.etag)
 
     def _find(self, request: Request) -> Session:
-        session = self._sessions.get(request.path_params["peer_id"])
+        session = self._sessions.get(request.path_params["key"])
         if session is None:
             raise Refusal(404, "this session has ended, or never was", remedy="POST an offer for a new one")
         return session

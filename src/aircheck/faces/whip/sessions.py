@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 
 from aircheck.service.peers import Peer
-from aircheck.webrtc.peer import PeerState
 from aircheck.wire import sdp
 
 
@@ -15,11 +15,6 @@ class Session:
 
     peer: Peer
     remote_ufrag: str
-
-    @property
-    def etag(self) -> str:
-        """RFC 9110 8.8.3: a strong entity tag has quotation marks."""
-        return f'"{self.peer.etag}"'
 
 
 class Sessions:
@@ -31,20 +26,20 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def add(self, peer: Peer, offer: str) -> Session:
-        """Keep a peer that was just taken in."""
-        session = Session(peer, _ufrag(offer))
-        if not peer.state.is_over:
-            self._sessions[peer.id] = session
-        return session
+    def add(self, peer: Peer, offer: str) -> str:
+        """Keep a peer that was just taken in; returns the last part of its URL."""
+        key = secrets.token_urlsafe(18)
+        if not peer.is_closed:
+            self._sessions[key] = Session(peer, _ufrag(offer))
+        return key
 
-    def get(self, peer_id: str) -> Session | None:
-        return self._sessions.get(peer_id)
+    def get(self, key: str) -> Session | None:
+        return self._sessions.get(key)
 
-    def changed(self, peer: Peer, state: PeerState, info: str) -> None:
+    def changed(self, peer: Peer) -> None:
         """A peer that has ended has no URL any more."""
-        if state.is_over:
-            self._sessions.pop(peer.id, None)
+        if peer.is_closed:
+            self._sessions = {key: one for key, one in self._sessions.items() if one.peer is not peer}
 
 
 def _ufrag(offer: str) -> str:
