@@ -375,6 +375,7 @@ def recording_plan(record: RecordSettings) -> RecordingPlan:
             record.name, encoding=record.name_encoding, excluded_characters=record.name_exclude_characters
         ),
         container=record.format,
+        vp9_to_webm=record.vp9_to_webm,
         audio=AudioPlan(
             sample_rate=record.audio_sample_rate,
             channels=record.audio_channels,

@@ -254,7 +254,7 @@ async def test_a_track_that_changes_its_codec_is_converted_from_there(
 async def test_pictures_that_need_another_container_spare_the_sound(
     stage: AudioStage, stream: Stream, tmp_path: Path
 ) -> None:
-    """VP8 goes to Matroska, which holds G.711 as well."""
+    """VP8 goes to WebM, with G.711 to Matroska, which holds both."""
     vp8 = Track(1, Codec.VP8, 1000, width=320, height=180)
     batches = [
         replace(b, packets=[replace(p, track=vp8) if p.track is VIDEO else p for p in b.packets])

@@ -28,7 +28,7 @@ _HOLDS: Mapping[Container, frozenset[Codec]] = {
 }
 
 _INSTEAD: Mapping[Container, tuple[Container, ...]] = {
-    Container.MP4: (Container.MKV,),
+    Container.MP4: (Container.WEBM, Container.MKV),
     Container.MKV: (),
     Container.WEBM: (Container.MKV,),
     Container.TS: (Container.MP4, Container.MKV),
@@ -46,12 +46,16 @@ def can_hold(container: Container, codec: Codec) -> bool:
     return codec in _HOLDS[container]
 
 
-def nearest(container: Container, codecs: Iterable[Codec]) -> Container:
+def nearest(container: Container, codecs: Iterable[Codec], *, vp9_to_webm: bool = False) -> Container:
     """`container` itself if it can hold all of the codecs, else the next best that can.
 
-    Data tracks never decide: where they do not fit they are left out.
+    Data tracks never decide: where they do not fit they are left out. `vp9_to_webm`: VP9 is put into WebM
+    rather than into MP4, as long as WebM holds the rest too.
     """
     wanted = frozenset(codec for codec in codecs if codec.kind is not Kind.DATA)
+    is_vp9 = vp9_to_webm and Codec.VP9 in wanted and container is Container.MP4
+    if is_vp9 and wanted <= _HOLDS[Container.WEBM]:
+        return Container.WEBM
     candidates = (container, *_INSTEAD[container])
     return next((one for one in candidates if wanted <= _HOLDS[one]), Container.MKV)
 

@@ -18,10 +18,11 @@ class AudioPolicy:
 
     container: Container
     audio: AudioPlan
+    vp9_to_webm: bool = False
 
     @classmethod
     def of(cls, plan: RecordingPlan) -> AudioPolicy:
-        return cls(Container(plan.container), plan.audio)
+        return cls(Container(plan.container), plan.audio, plan.vp9_to_webm)
 
     @property
     def target(self) -> AudioTarget:
@@ -37,9 +38,16 @@ class AudioPolicy:
     def converts(self, track: Track, beside: Iterable[Track]) -> bool:
         """Whether a track of sound is transcoded: copied wherever the container can hold it.
 
-        Pictures `beside` it that the container cannot hold lead to another container, which then counts.
+        Pictures `beside` it that the container does not take lead to another container, which then counts:
+        to one that takes the sound as well.
         """
-        container = nearest(self.container, (other.codec for other in beside if other.is_video))
+        pictures = [other.codec for other in beside if other.is_video]
+        container = self._nearest(pictures)
+        if container is not self.container:
+            container = self._nearest([*pictures, track.codec])
         if container is Container.MP4 and not self.audio.copies_to_mp4:
             return track.codec is not Codec.AAC
         return not can_hold(container, track.codec)
+
+    def _nearest(self, codecs: Iterable[Codec]) -> Container:
+        return nearest(self.container, codecs, vp9_to_webm=self.vp9_to_webm)

@@ -106,7 +106,9 @@ class Filing:
 
     def _choose_container(self, recording: Recording, tracks: tuple[Track, ...]) -> Container:
         """The one that is wanted if it can hold the tracks, else the nearest that can, said aloud."""
-        container = nearest(Container(recording.plan.container), (track.codec for track in tracks))
+        plan = recording.plan
+        codecs_of_tracks = (track.codec for track in tracks)
+        container = nearest(Container(plan.container), codecs_of_tracks, vp9_to_webm=plan.vp9_to_webm)
         if container != recording.facts.container:
             recording.facts = replace(recording.facts, container=container.value)
             codecs = [track.codec.value for track in tracks]

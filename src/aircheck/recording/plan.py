@@ -26,7 +26,8 @@ class AudioPlan:
 class RecordingPlan:
     """Settings of one recording. Folders are absolute.
 
-    `container` is what is wanted: pictures that it cannot hold are put into the nearest one that can.
+    `container` is what is wanted: pictures that it cannot hold are put into the nearest one that can, and
+    with `vp9_to_webm` VP9 into WebM rather than MP4.
     `pre_roll_ms` begins that much in the past, at a key frame, as far as the stream's back buffer reaches.
     `keeps_data` keeps data messages (onMetaData, cue points, text) beside audio and video.
     `max_duration_ms` ends the recording after that much media. `reconnect_s` is how long it waits for a
@@ -42,6 +43,7 @@ class RecordingPlan:
     growing_dir: Path
     template: NameTemplate
     container: str = "mp4"
+    vp9_to_webm: bool = False
     audio: AudioPlan = AudioPlan()
     rotation: RotationRule = NEVER
     has_rotation_index: bool = True

@@ -47,6 +47,7 @@ class RecordingOptions:
         changes: dict[str, Any] = {}
         if self.container is not None:
             changes["container"] = _one_of("container", self.container, CONTAINERS)
+            changes["vp9_to_webm"] = False
         if self.name is not None:
             changes["template"] = _template(self.name, plan.template)
         if self.rotation is not None or self.rotation_aligned is not None:

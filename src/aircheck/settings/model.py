@@ -256,7 +256,12 @@ class RecordSettings(Section):
         default="mp4",
         description="The container. Each is playable at every instant while it grows, and standard after it. "
         "Video is never transcoded: what the container cannot hold goes into the nearest one that can, "
-        "mostly `mkv`, which holds everything; log, catalogue and an event say so.",
+        "for `mp4` VP8 into `webm`, mostly `mkv`, which holds everything; log, catalogue and an event say so.",
+    )
+    vp9_to_webm: bool = Field(
+        default=True,
+        description="With `format` `mp4`, VP9 goes to `webm`, where browsers and players expect it, unless"
+        " its audio does not fit in there. Off: it goes to MP4.",
     )
     mp4_audio: Literal["copy", "aac"] = Field(
         default="copy",

@@ -74,7 +74,7 @@ def test_a_whole_file_is_taken_over() -> None:
         ("record_h264_to_ts=true", {"record": {"format": "ts"}}),
         ("record_h264_to_ts=false", {}),
         ("record_formats=h264-mkv", {"record": {"format": "mkv"}}),
-        ("record_formats=vp8-mkv", {}),
+        ("record_formats=h264-mp4,vp8-webm", {"record": {"format": "mp4"}}),
         ("stream_record_policy=streamName", {"record": {"name": "{streamName}"}}),
         ("stream_record_policy=template", {}),
         (
@@ -126,9 +126,9 @@ def test_a_property_becomes_a_setting(text: str, expected: dict[str, dict[str, o
         ("record_flash_published_streams=false", {"record": {"enabled": False}}, "no stream is recorded by"),
         ("record_rtsp_streams=false", {}, "are recorded like all others"),
         (
-            "record_formats=h264-mp4,vp8-webm",
+            "record_formats=h264-mp4,vp8-mkv",
             {"record": {"format": "mp4"}},
-            "vp8 is recorded to mkv, not to webm",
+            "vp8 is recorded to webm, not to mkv",
         ),
         ("encode_record_name=true, BASE64", {"record": {"name_encoding": "base64"}}, "URL-safe"),
         (
