@@ -256,7 +256,7 @@ class RecordSettings(Section):
         default="mp4",
         description="The container. Each is playable at every instant while it grows, and standard after it. "
         "Video is never transcoded: what the container cannot hold goes into the nearest one that can, "
-        "for `mp4` VP8 into `webm`, mostly `mkv`, which holds everything; log, catalogue and an event say so.",
+        "VP8 for `mp4` into `webm`, mostly into `mkv`, which holds all; log, catalogue and an event say so.",
     )
     vp9_to_webm: bool = Field(
         default=True,
