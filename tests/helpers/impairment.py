@@ -11,12 +11,14 @@ class Impairment:
     """One direction of a path. Times are seconds on the caller's clock; the same seed does the same harm.
 
     A packet takes `delay_s` and up to `jitter_s` more, `reorder` is the share that takes another
-    `reorder_delay_s`, `duplicate` the share that comes twice.
+    `reorder_delay_s`, `duplicate` the share that comes twice. The first `calm_packets` only take `delay_s`:
+    what was sent before the first packet that arrives is not known to be missing.
     """
 
     def __init__(
         self,
         *,
+        calm_packets: int = 0,
         loss: float = 0.0,
         reorder: float = 0.0,
         duplicate: float = 0.0,
@@ -25,6 +27,7 @@ class Impairment:
         reorder_delay_s: float = 0.03,
         seed: int = 1,
     ) -> None:
+        self._calm_packets = calm_packets
         self.loss = loss
         self.lost = 0
         self.passed = 0
@@ -39,6 +42,10 @@ class Impairment:
 
     def send(self, packet: bytes, now_s: float) -> None:
         chance = self._chance
+        if self.passed < self._calm_packets:
+            self.passed += 1
+            heapq.heappush(self._on_the_way, (now_s + self._delay_s, next(self._number), packet))
+            return
         if chance.random() < self.loss:
             self.lost += 1
             return

@@ -24,11 +24,6 @@ pytestmark = requires("ffmpeg")
 VIDEO = (Codec.VP8, Codec.VP9, Codec.H264, Codec.H265, Codec.AV1)
 
 
-@pytest.fixture(scope="session")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("rtp-clips")
-
-
 def publish(
     clips: Path, video: Codec | None, audio: Codec | None, seconds: int = 4, **options: object
 ) -> tuple[Publication, Batches]:
@@ -82,7 +77,9 @@ def test_what_is_lost_is_sent_again_and_nothing_is_missing(clips: Path, codec: C
         clips,
         codec,
         Codec.OPUS,
-        up=Impairment(loss=0.05, reorder=0.05, duplicate=0.02, delay_s=0.03, jitter_s=0.02, seed=5),
+        up=Impairment(
+            calm_packets=10, loss=0.05, reorder=0.05, duplicate=0.02, delay_s=0.03, jitter_s=0.02, seed=5
+        ),
         down=Impairment(loss=0.05, delay_s=0.03, seed=6),
     )
     publication.run_to_end()

@@ -1,0 +1,118 @@
+"""From the packets of a browser to a file: it decodes clean, nothing is missing, beeps meet flashes."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from helpers.impairment import Impairment
+from helpers.packets import new_stream
+from helpers.probe import decode_complaints
+from helpers.recorder_rig import Rig, make_plan
+from helpers.rtp_media import Publication, SendTrack, make_clip, track_of_clip
+from helpers.tools import requires
+
+from aircheck.containers.verify import FileVerdict, verify_file
+from aircheck.facts import EndReason, SegmentFacts
+from aircheck.media.track import Codec
+from aircheck.recording.plan import AudioPlan
+
+pytestmark = requires("ffmpeg")
+
+SECONDS = 4
+
+
+def browser_tracks(folder: Path, video: Codec | None, audio: Codec | None, **options: int) -> list[SendTrack]:
+    clip = make_clip(folder, video, audio, seconds=options.get("seconds", SECONDS))
+    tracks = []
+    if audio is not None:
+        tracks.append(track_of_clip(clip, "0", audio, ssrc=1000))
+    if video is not None:
+        tracks.append(track_of_clip(clip, "1", video, ssrc=2000))
+    return tracks
+
+
+async def record(publication: Publication, rig: Rig, **plan: object) -> list[SegmentFacts]:
+    """Publish to the end into a recording; returns its files."""
+    recording = rig.recorder.record(
+        publication.stream, make_plan(rig.root, vp9_to_webm=True, **plan), requested_by="test"
+    )  # type: ignore[arg-type]
+    while not publication.browser.is_done:
+        publication.run(0.2)
+        await asyncio.sleep(0)
+    publication.run(1.0)
+    publication.publisher.close(EndReason.UNPUBLISHED)
+    _, segments = await rig.finish(recording)
+    return segments
+
+
+def judge(segment: SegmentFacts) -> FileVerdict:
+    """Decode a file; nothing may be wrong with it."""
+    path = Path(segment.path)
+    complaints = decode_complaints(path).splitlines()
+    assert [line for line in complaints if "Guessed Channel Layout" not in line] == []
+    verdict = verify_file(path)
+    assert verdict.errors == []
+    return verdict
+
+
+def frames_of(verdict: FileVerdict, kind: str) -> int:
+    track = verdict.track(kind)
+    return track.decoded_frames if track is not None else 0
+
+
+def bad_path(seed: int = 3) -> dict[str, Impairment]:
+    return {
+        "up": Impairment(
+            calm_packets=10, loss=0.05, reorder=0.03, duplicate=0.01, delay_s=0.03, jitter_s=0.02, seed=seed
+        ),
+        "down": Impairment(loss=0.02, delay_s=0.03, seed=seed + 1),
+    }
+
+
+@pytest.mark.parametrize(
+    ("video", "audio", "container"),
+    [
+        (Codec.VP8, Codec.OPUS, "webm"),
+        (Codec.VP9, Codec.OPUS, "webm"),
+        (Codec.H264, Codec.OPUS, "mp4"),
+        (Codec.H265, Codec.OPUS, "mp4"),
+        (Codec.AV1, Codec.OPUS, "mp4"),
+        (Codec.H264, Codec.PCMA, "mp4"),
+        (Codec.H264, Codec.PCMU, "mp4"),
+    ],
+)
+async def test_a_browser_over_a_bad_path_is_recorded_whole(
+    video: Codec, audio: Codec, container: str, tmp_path: Path, clips: Path
+) -> None:
+    publication = Publication(new_stream(), browser_tracks(clips, video, audio), **bad_path())
+    async with Rig(tmp_path) as rig:
+        (segment,) = await record(publication, rig)
+        assert segment.container == container
+        verdict = judge(segment)
+    assert publication.stream.notices()["rtp_packets_lost"] == 0
+    assert frames_of(verdict, "video") == 30 * SECONDS
+    assert len(verdict.flashes_s) == len(verdict.beeps_s) == SECONDS
+    offsets = [1000 * (b - f) for b, f in zip(verdict.beeps_s, verdict.flashes_s, strict=True)]
+    assert max(map(abs, offsets)) <= 20, offsets
+
+
+async def test_vp8_with_g711_goes_to_matroska_as_it_is(tmp_path: Path, clips: Path) -> None:
+    publication = Publication(new_stream(), browser_tracks(clips, Codec.VP8, Codec.PCMU))
+    async with Rig(tmp_path) as rig:
+        (segment,) = await record(publication, rig)
+        verdict = judge(segment)
+    assert segment.container == "mkv"
+    assert {track.codec for track in verdict.tracks} == {"vp8", "pcm_mulaw"}
+    assert frames_of(verdict, "video") == 30 * SECONDS
+
+
+async def test_opus_becomes_aac_in_mp4_where_that_is_wanted(tmp_path: Path, clips: Path) -> None:
+    publication = Publication(new_stream(), browser_tracks(clips, Codec.H264, Codec.OPUS), **bad_path())
+    async with Rig(tmp_path) as rig:
+        (segment,) = await record(publication, rig, audio=AudioPlan(48_000, 2, 5, copies_to_mp4=False))
+        verdict = judge(segment)
+    assert {track.codec for track in verdict.tracks} == {"h264", "aac"}
+    offsets = [1000 * (b - f) for b, f in zip(verdict.beeps_s, verdict.flashes_s, strict=True)]
+    assert max(map(abs, offsets)) <= 20, offsets
