@@ -27,7 +27,9 @@ from aircheck.errors import ConfigError
 from aircheck.faces.api.app import create_app
 from aircheck.faces.http_server import HttpListeners
 from aircheck.faces.wcs.app import WcsOptions
+from aircheck.faces.wcs.hooks import WcsHooks
 from aircheck.facts import EndReason, StreamFacts
+from aircheck.hub.gatekeeper import Gatekeeper
 from aircheck.hub.registry import Registry
 from aircheck.hub.stream import Stream
 from aircheck.ingest.pump import Pump
@@ -43,6 +45,7 @@ from aircheck.recording.plan import AudioPlan, RecordingPlan
 from aircheck.recording.recorder import Recorder
 from aircheck.recording.rotation import RotationRule
 from aircheck.service.access import AccessService
+from aircheck.service.backend import Backend, BackendPlan
 from aircheck.service.clips import ClipService
 from aircheck.service.connections import ConnectionService
 from aircheck.service.control import ControlService
@@ -54,6 +57,7 @@ from aircheck.service.kept_clips import KeptClips
 from aircheck.service.live import LiveHub, LiveRecorder, LiveState, RtmpConnections
 from aircheck.service.multi_recordings import MultiRecordingService
 from aircheck.service.publications import PublicationService, close_abandoned
+from aircheck.service.recorded_names import RecordedNames
 from aircheck.service.recordings import RecordingService
 from aircheck.service.services import Services
 from aircheck.service.streams import StreamService
@@ -66,6 +70,8 @@ from aircheck.wire.rtmp.connection import Limits
 _log = logging.getLogger(__name__)
 
 LAG_INTERVAL_S = 0.5
+BACKEND_STOP_S = 5.0
+"""For the backend to be told of the streams that end with the server."""
 BACK_BUFFER_BYTES = 16 * 1024 * 1024
 """Of one stream's recent past, at the most."""
 
@@ -82,6 +88,7 @@ class Node:
         self.http_address: tuple[str, int] | None = None
         self.https_address: tuple[str, int] | None = None
         self.tasks = TaskGroup("app")
+        self.backend: Backend | None = None
         self.lag_s = self.max_lag_s = 0.0
         self._lock: FolderLock | None = None
         self._closers: list[Callable[[], object]] = []
@@ -121,9 +128,21 @@ class Node:
             plan if settings.record.enabled else None,
             keep_past_ms=plan.pre_roll_ms,
         )
-        self.control = ControlService(self.registry, self.recorder, self.journal, plan)
+        self.control = ControlService(
+            self.registry,
+            self.recorder,
+            self.journal,
+            plan,
+            stop_timeout_s=settings.record.stop_timeout_s,
+        )
         self.multi_recordings = MultiRecordingService(
-            self.registry, self.recorder, self.control, self.journal, plan, self.clock
+            self.registry,
+            self.recorder,
+            self.control,
+            self.journal,
+            plan,
+            self.clock,
+            stop_timeout_s=settings.record.stop_timeout_s,
         )
         self._start_rtmp()
         await self._start_http()
@@ -138,6 +157,7 @@ class Node:
         await self.recorder.stop(EndReason.SHUTDOWN)
         await self.multi_recordings.close()
         await self.publications.tasks.join()
+        await self._stop_backend(BACKEND_STOP_S)
         await self.hooks.stop(self.settings.hooks.stop_timeout_s)
         await self.http.stop()
         await self.services.downloads.stop()
@@ -149,6 +169,7 @@ class Node:
         """What a start that failed half-way has taken goes back too."""
         if pump := getattr(self, "pump", None):
             pump.close()
+        await self._stop_backend(0)
         if journal := getattr(self, "journal", None):
             await journal.close()
         if catalog := getattr(self, "catalog", None):
@@ -157,6 +178,11 @@ class Node:
             self._lock.release()
             self._lock = None
 
+    async def _stop_backend(self, timeout_s: float) -> None:
+        if self.backend is not None:
+            await self.backend.stop(timeout_s)
+            self.backend = None
+
     def _start_rtmp(self) -> None:
         settings = self.settings
         self.access = AccessService(
@@ -164,11 +190,13 @@ class Node:
             tokens=[secret.get_secret_value() for secret in settings.access.publish_tokens],
             keys=[secret.get_secret_value() for secret in settings.access.publish_keys],
         )
+        self.wcs_hooks = self._start_hooks_of_wcs()
+        self.gatekeeper: Gatekeeper = self.wcs_hooks or self.access
         self.pump = Pump(asyncio.get_running_loop(), interval_s=settings.pump.interval_ms / 1000)
         self.rtmp = RtmpServer(
             self.pump,
             self.registry,
-            self.access,
+            self.gatekeeper,
             self.clock,
             new_viewer=_new_viewer,
             limits=Limits(max_message_bytes=settings.rtmp.max_message_bytes),
@@ -177,9 +205,35 @@ class Node:
             back_buffer_bytes=BACK_BUFFER_BYTES,
             asks_for_login=settings.access.adobe_challenge,
         )
+        if self.wcs_hooks is not None:
+            self.rtmp.on_session_ended.append(self.wcs_hooks.session_ended)
         self.rtmp_address = self._listen(settings.rtmp.listen, None)
         if settings.rtmps.listen is not None:
             self.rtmps_address = self._listen(settings.rtmps.listen, _rtmps_context(settings))
+
+    def _start_hooks_of_wcs(self) -> WcsHooks | None:
+        """The backend that lets peers in, if there is one: asked after our own rules."""
+        settings = self.settings.backend_hooks
+        if not settings.is_on:
+            return None
+        self.backend = Backend(
+            BackendPlan(settings.url, settings.urls, settings.secret.get_secret_value(), settings.timeout_s)
+        )
+        self.backend.start()
+        names = RecordedNames(self.recorder)
+        hooks = WcsHooks(
+            self.access,
+            self.backend,
+            self.clock,
+            node_id=_node_id(self.settings.wcs),
+            methods=settings.methods,
+            refuses_on_error=settings.on_error == "refuse",
+            record_name=lambda media_session_id: (
+                None if (file := names.find(media_session_id)) is None else file.name
+            ),
+        )
+        hooks.follow(self.registry)
+        return hooks
 
     def _listen(self, listen: Listen, tls: ssl.SSLContext | None) -> tuple[str, int]:
         try:
@@ -224,6 +278,7 @@ class Node:
                     self.access,
                     self.journal,
                     self.hooks,
+                    backend=self.backend,
                     http_connections=lambda: self.http.connections,
                     loop_lag=lambda: (self.lag_s, self.max_lag_s),
                 ),
@@ -382,6 +437,7 @@ def recording_plan(record: RecordSettings) -> RecordingPlan:
             bitrate_mode=record.audio_bitrate_mode,
             copies_to_mp4=record.mp4_audio == "copy",
         ),
+        keeps_data=record.data,
         rotation=_rotation(record),
         has_rotation_index=record.rotation_index,
         pre_roll_ms=round(record.pre_roll_s * 1000),
@@ -398,8 +454,10 @@ def recording_plan(record: RecordSettings) -> RecordingPlan:
 
 def _hook_plan(settings: Settings) -> HookPlan:
     hooks = settings.hooks
+    several = hooks.on_multiple_record
     return HookPlan(
         script=hooks.on_record.absolute() if hooks.on_record is not None else None,
+        script_for_several=several.absolute() if several is not None else None,
         waiting_dir=settings.record.dir.absolute() / HIDDEN_FOLDER / "hooks",
         timeout_s=hooks.timeout_s,
         max_parallel=hooks.max_parallel,
@@ -424,7 +482,11 @@ def _own_folders(record: RecordSettings) -> list[Path]:
 def _wcs_options(wcs: WcsSettings) -> WcsOptions | None:
     if not wcs.enabled:
         return None
-    return WcsOptions(allowed_origin=wcs.allow_origin, node_id=wcs.node_id or socket.gethostname())
+    return WcsOptions(allowed_origin=wcs.allow_origin, node_id=_node_id(wcs))
+
+
+def _node_id(wcs: WcsSettings) -> str:
+    return wcs.node_id or socket.gethostname()
 
 
 def _rtmps_context(settings: Settings) -> ssl.SSLContext:

@@ -19,6 +19,8 @@ class Attempt:
     query: Mapping[str, str] = field(default_factory=dict)
     proven_user: str = ""
     """The login that the peer proved by challenge and response."""
+    media_session_id: str = ""
+    """Of the stream that would come of it; empty if that is not known yet, or when it wants to play."""
 
 
 @dataclass(frozen=True, slots=True)

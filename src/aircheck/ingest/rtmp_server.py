@@ -69,6 +69,8 @@ class RtmpServer:
         self.notices: Counter[str] = Counter()
         """What was odd in the media of publishers, by kind."""
         self.accepted = 0
+        self.on_session_ended: list[Callable[[str], None]] = []
+        """Called with the id of each session that has ended, after its streams have."""
         self._authenticator = AdobeAuthenticator()
         self._asks_for_login = asks_for_login
         self._pump = pump
@@ -111,7 +113,10 @@ class RtmpServer:
         self.refused[reason] += 1
 
     def forget(self, session: RtmpSession) -> None:
-        self.sessions.pop(session.session_id, None)
+        if self.sessions.pop(session.session_id, None) is None:
+            return
+        for listener in self.on_session_ended:
+            listener(session.session_id)
 
     def challenge(self, query: Mapping[str, str]) -> str:
         """Why a `connect` is refused for now, in Adobe's words; empty when the peer may go on.

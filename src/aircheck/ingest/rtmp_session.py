@@ -143,6 +143,10 @@ class RtmpSession:
     def sweep(self, now_s: float) -> None:
         """Once a second: let go who is too slow or has gone silent, ping who might have."""
         limits = self._server.timeouts
+        if self._is_deciding:
+            # It is us who make it wait.
+            self._idle_since_s = now_s
+            return
         if not self.is_busy:
             if now_s - self._idle_since_s > limits.handshake_s:
                 was_busy = self._idle_since_s > self.started_s
@@ -275,7 +279,8 @@ class RtmpSession:
                 self.link.resume()
 
     async def _admit_publisher(self, event: events.PublishRequested) -> None:
-        attempt = self._attempt(event.app, event.name, event.query)
+        media_session_id = str(uuid.uuid4())
+        attempt = self._attempt(event.app, event.name, event.query, media_session_id)
         admission = await self._server.gatekeeper.may_publish(attempt)
         if self.link is None or self.link.is_closed:
             return
@@ -285,7 +290,7 @@ class RtmpSession:
             self._reject(event, "NetStream.Publish.Unauthorized", admission.reason)
             return
         self.login = admission.login
-        stream = self._new_stream(event, admission)
+        stream = self._new_stream(event, admission, media_session_id)
         try:
             self._server.registry.publish(stream)
         except StreamNameInUse as error:
@@ -348,14 +353,23 @@ class RtmpSession:
 
     # bookkeeping
 
-    def _attempt(self, app: str, name: str, query: Mapping[str, str]) -> Attempt:
+    def _attempt(self, app: str, name: str, query: Mapping[str, str], media_session_id: str = "") -> Attempt:
         return Attempt(
-            self.protocol, self.session_id, self.remote_address, app, name, query, self._proven_user
+            self.protocol,
+            self.session_id,
+            self.remote_address,
+            app,
+            name,
+            query,
+            self._proven_user,
+            media_session_id,
         )
 
-    def _new_stream(self, event: events.PublishRequested, admission: Admission) -> Stream:
+    def _new_stream(
+        self, event: events.PublishRequested, admission: Admission, media_session_id: str
+    ) -> Stream:
         facts = StreamFacts(
-            id=str(uuid.uuid4()),
+            id=media_session_id,
             name=event.name,
             app=event.app,
             session_id=self.session_id,

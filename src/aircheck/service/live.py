@@ -22,6 +22,7 @@ from aircheck.recording.recorder import Recorder
 from aircheck.recording.recording import Recording
 from aircheck.recording.volume import Volume
 from aircheck.service.access import AccessService
+from aircheck.service.backend import Backend
 from aircheck.service.connections import ConnectionStatus
 from aircheck.service.growing import GrowingFile
 from aircheck.service.health import NodeStatus, VolumeStatus
@@ -173,6 +174,7 @@ class LiveState:
         journal: CatalogJournal,
         hooks: Hooks,
         *,
+        backend: Backend | None = None,
         http_connections: Callable[[], int],
         loop_lag: Callable[[], tuple[float, float]],
     ) -> None:
@@ -181,6 +183,7 @@ class LiveState:
         self._access = access
         self._journal = journal
         self._hooks = hooks
+        self._backend = backend
         self._http_connections = http_connections
         self._loop_lag = loop_lag
 
@@ -194,12 +197,19 @@ class LiveState:
                 **self._rtmp.notices,
                 "catalog": self._journal.errors,
                 "finalize": self._recorder.failed_segments,
+                **self._backend_errors(),
             },
             hooks=self._hooks.status(),
             transcoded=self._recorder.audio.counters.by_outcome(),
             loop_lag_s=lag_s,
             max_loop_lag_s=max_lag_s,
         )
+
+    def _backend_errors(self) -> dict[str, int]:
+        if self._backend is None:
+            return {}
+        counters = self._backend.counters
+        return {"backend_failed": counters.failed, "backend_dropped": counters.dropped}
 
     def volumes(self) -> Sequence[VolumeStatus]:
         losing = {r.volume for r in self._recorder if r.gap_log.reason in _FAULTS_OF_DISKS}

@@ -10,6 +10,7 @@ and hands values down; no room below it imports this one.
 from aircheck.settings.load import Problem, SettingsError, load_settings
 from aircheck.settings.model import (
     AccessSettings,
+    BackendHooksSettings,
     CatalogSettings,
     ClipsSettings,
     HooksSettings,
@@ -23,11 +24,13 @@ from aircheck.settings.model import (
     Settings,
     TlsSettings,
     WcsSettings,
+    WebRtcSettings,
 )
 from aircheck.settings.values import Listen
 
 __all__ = [
     "AccessSettings",
+    "BackendHooksSettings",
     "CatalogSettings",
     "ClipsSettings",
     "HooksSettings",
@@ -44,5 +47,6 @@ __all__ = [
     "SettingsError",
     "TlsSettings",
     "WcsSettings",
+    "WebRtcSettings",
     "load_settings",
 ]

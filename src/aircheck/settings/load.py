@@ -22,7 +22,7 @@ CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"
 _NO_SETTINGS = {CONFIG_VARIABLE, *HOOK_VARIABLES}
 DEFAULT_FILE = Path("aircheck.toml")
 
-_SECRET_SECTIONS = ("access",)
+_SECRET_SECTIONS = ("access", "backend_hooks")
 _TOML_LINE = re.compile(r"\(at line (\d+), column \d+\)")
 _TABLE = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]")
 _KEY = re.compile(r"\s*([A-Za-z0-9_\-.\"' ]+?)\s*=")

@@ -7,8 +7,10 @@ made from these fields. Each description says what follows from the value, not o
 from __future__ import annotations
 
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -32,6 +34,7 @@ from aircheck.settings.values import (
     format_utc_offset,
     parse_utc_offset,
 )
+from aircheck.webrtc.negotiate import CODEC_NAMES
 
 ENV_PREFIX = "AIRCHECK_"
 ENV_DELIMITER = "__"
@@ -221,6 +224,69 @@ class WcsSettings(Section):
     )
 
 
+class WebRtcSettings(Section):
+    """Publishers and viewers over WebRTC. Offers come in over HTTP, all media by one port."""
+
+    listen: AddressOrOff = Field(
+        default=Listen("127.0.0.1", 8189),
+        description="Address and port of all WebRTC media, by UDP and by TCP. `0.0.0.0:8189` is reached from "
+        "elsewhere, `[::]:8189` by IPv6 too. Answers list the addresses of the port. Empty: no WebRTC.",
+    )
+    public_addresses: tuple[str, ...] = Field(
+        default=(),
+        description="Addresses that clients reach the port by when this machine does not have them: behind "
+        "NAT or in a container. They are listed in answers before its own; the port number must be the same.",
+    )
+    codecs: tuple[str, ...] = Field(
+        default=("h264", "vp8", "vp9", "av1", "h265", "opus", "pcma", "pcmu"),
+        description="What publishers may send, best first: of what a client offers, the first is taken. "
+        "H.264 goes into MP4; a browser that offers it encodes it in hardware where it can.",
+    )
+    start_bitrate_kbps: int = Field(
+        default=1500,
+        ge=0,
+        description="Browsers begin with this bit rate of video, instead of some seconds of very small "
+        "pictures. Too high for a link, it loses the first packets. 0: as the browser likes.",
+    )
+    max_peers: int = Field(
+        default=1000,
+        ge=1,
+        description="Publishers and viewers at a time. Each costs some 200 KB once it is connected.",
+    )
+    connect_timeout_s: float = Field(
+        default=15,
+        gt=0,
+        description="How long a peer may take from its answer to encrypted media. Its stream name is taken "
+        "meanwhile.",
+    )
+    idle_timeout_s: float = Field(
+        default=20,
+        gt=0,
+        description="A peer of which nothing at all is heard for this long has gone. Browsers send something "
+        "every few seconds, whatever happens.",
+    )
+    media_timeout_s: float = Field(
+        default=60,
+        ge=0,
+        description="A publisher that is there but sends no media for this long is let go. 0: never.",
+    )
+
+    @field_validator("public_addresses")
+    @classmethod
+    def _are_addresses(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        for address in addresses:
+            ip_address(address)
+        return addresses
+
+    @field_validator("codecs")
+    @classmethod
+    def _are_codecs(cls, codecs: tuple[str, ...]) -> tuple[str, ...]:
+        for name in codecs:
+            if name not in CODEC_NAMES:
+                raise ValueError(f"{name!r} is none of {', '.join(CODEC_NAMES)}")
+        return codecs
+
+
 class RecordSettings(Section):
     """What is recorded, where, and how safely."""
 
@@ -288,6 +354,13 @@ class RecordSettings(Section):
         "variable ones of about 40, 56, 72, 96 and 112 kbit/s. Mono takes half of that, and so do low "
         "sample rates.",
     )
+    data: bool = Field(
+        default=False,
+        description="Keep the data messages of RTMP publishers (`onMetaData`, `onTextData`, `onCuePoint` and "
+        "all others), at their times: as script tags in FLV, a timed metadata track in MP4, ID3 in MPEG-TS, "
+        "WebVTT metadata in Matroska and WebM. Off: files have sound and pictures alone. Viewers get them "
+        "either way.",
+    )
     rotation: RotationText = Field(
         default=RotationRule(),
         description="Go on in a new file after `20` (seconds) or `20M` (megabytes), at the next key frame; "
@@ -344,6 +417,14 @@ class RecordSettings(Section):
         description="How long a new stream may take to show both video and audio before its file begins. "
         "Longer keeps a late track from beginning a second file; the media waits in memory, and a crash "
         "meanwhile loses it.",
+    )
+    stop_timeout_s: float = Field(
+        default=15,
+        ge=0,
+        le=600,
+        description="How long a call that stops a recording waits for its final file. After that it answers "
+        "that the file is still being finished, which files moved from a `tmp_dir` on another file system "
+        "take their time for.",
     )
     on_conflict: Literal["free_number", "overwrite", "version", "append", "append_with_gap"] = Field(
         default="free_number",
@@ -429,6 +510,11 @@ class HooksSettings(Section):
         "file, over crashes and restarts; recordings never wait for it. Empty: no hook, and files that are "
         "finished meanwhile never get one.",
     )
+    on_multiple_record: OptionalPath = Field(
+        default=None,
+        description="The same for files that hold several streams: `$1` is the absolute path, `$2` when the "
+        "file was begun, in ms since 1970, `$3` its duration in ms, `$4` the URI, `multi-recorder://NAME`.",
+    )
     timeout_s: float = Field(
         default=600,
         gt=0,
@@ -489,6 +575,78 @@ class AccessSettings(Section):
         return not (self.publish_users or self.publish_tokens or self.publish_keys)
 
 
+HookMethod = Literal[
+    "connect",
+    "ConnectionStatusEvent",
+    "publishStream",
+    "unPublishStream",
+    "playStream",
+    "stopStream",
+    "StreamStatusEvent",
+]
+
+
+class BackendHooksSettings(Section):
+    """A server of yours that is asked who may publish and play, and told what happens, as by Flashphoner WCS.
+
+    The rules of `[access]` come first. Requests are `POST URL/publishStream` and so on, with JSON.
+    """
+
+    url: str = Field(
+        default="",
+        description="Where the methods are, such as `https://studio.example/hooks`. Empty: nobody is asked, "
+        "but for applications in `urls`. Every publisher waits for its answers before it may begin.",
+    )
+    urls: dict[str, str] = Field(
+        default_factory=dict,
+        description='By application, in place of `url`: `{ live = "https://studio.example/live" }`. RTMP '
+        "peers are of the application in their URL, or else of `flashStreamingApp`.",
+    )
+    secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="The key of `Authorization: WCS …`, the HMAC-MD5 of the body, by which the backend tells "
+        "this server from others. Empty: no signature.",
+    )
+    timeout_s: float = Field(
+        default=15,
+        gt=0,
+        le=300,
+        description="How long an answer may take. Peers wait for it; longer than an encoder's patience, and "
+        "it comes back before it was answered.",
+    )
+    on_error: Literal["refuse", "allow"] = Field(
+        default="refuse",
+        description="What happens to peers when the backend is down, late, or answers neither 200 nor 403. "
+        "`refuse` lets nobody in unasked, and an outage of the backend then keeps new streams from being "
+        "recorded; `allow` records them. A backend may say otherwise in its `restClientConfig`.",
+    )
+    methods: tuple[HookMethod, ...] = Field(
+        default=get_args(HookMethod),
+        description="Those that the backend has. `connect`, `publishStream` and `playStream` are asked, the "
+        "others told; what is not asked is allowed.",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _is_http(cls, url: str) -> str:
+        return _http_url(url)
+
+    @field_validator("urls")
+    @classmethod
+    def _are_http(cls, urls: dict[str, str]) -> dict[str, str]:
+        return {app: _http_url(url) for app, url in urls.items()}
+
+    @property
+    def is_on(self) -> bool:
+        return bool(self.url or self.urls)
+
+
+def _http_url(url: str) -> str:
+    if url and not (url.startswith(("http://", "https://")) and urlsplit(url).hostname):
+        raise ValueError(f'"{url}" is no URL; write for example "https://studio.example/hooks"')
+    return url
+
+
 class PumpSettings(Section):
     """How often sockets are read."""
 
@@ -533,11 +691,13 @@ class Settings(BaseSettings):
     https: HttpsSettings = HttpsSettings()
     tls: TlsSettings = TlsSettings()
     wcs: WcsSettings = WcsSettings()
+    webrtc: WebRtcSettings = WebRtcSettings()
     record: RecordSettings = RecordSettings()
     clips: ClipsSettings = ClipsSettings()
     hooks: HooksSettings = HooksSettings()
     catalog: CatalogSettings = CatalogSettings()
     access: AccessSettings = AccessSettings()
+    backend_hooks: BackendHooksSettings = BackendHooksSettings()
     pump: PumpSettings = PumpSettings()
     log: LogSettings = LogSettings()
 
@@ -575,6 +735,7 @@ class Settings(BaseSettings):
                 ("rtmps", self.rtmps),
                 ("http", self.http),
                 ("https", self.https),
+                ("webrtc", self.webrtc),
             )
             if section.listen is not None
         }

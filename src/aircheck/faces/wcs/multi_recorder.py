@@ -9,22 +9,24 @@ from aircheck.service.services import Services
 
 
 def multi_recorder_methods(services: Services) -> tuple[RestMethod, ...]:
-    recordings = services.multi_recordings
-
     async def startup(arguments: Arguments) -> Answer:
-        await recordings.start(arguments.required_text("uri"))
+        await services.multi_recordings.start(arguments.required_text("uri"))
         return None
 
     async def terminate(arguments: Arguments) -> Answer:
-        await recordings.stop(arguments.required_text("uri"))
+        await services.multi_recordings.stop(arguments.required_text("uri"))
         return None
 
     async def add(arguments: Arguments) -> Answer:
-        await recordings.add(arguments.required_text("uri"), arguments.required_text("mediaSessionId"))
+        await services.multi_recordings.add(
+            arguments.required_text("uri"), arguments.required_text("mediaSessionId")
+        )
         return None
 
     async def remove(arguments: Arguments) -> Answer:
-        await recordings.remove(arguments.required_text("uri"), arguments.required_text("mediaSessionId"))
+        await services.multi_recordings.remove(
+            arguments.required_text("uri"), arguments.required_text("mediaSessionId")
+        )
         return None
 
     async def find_all(_: Arguments) -> Answer:
@@ -34,7 +36,7 @@ def multi_recorder_methods(services: Services) -> tuple[RestMethod, ...]:
                 "mediaSessionsId": list(one.media_session_ids),
                 "fileName": one.file_name,
             }
-            for one in recordings.all()
+            for one in services.multi_recordings.all()
         ]
         if not found:
             raise NotFound(

@@ -1,0 +1,220 @@
+"""REST hooks of WCS with real RTMP peers and a real backend: allow, refuse, time out, in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import get_args
+
+import pytest
+from helpers.http_backend import HttpBackend
+from helpers.packets import av_batches
+from helpers.rtmp_peer import Peer
+
+from aircheck.clock import SystemClock
+from aircheck.faces.wcs.hooks import METHODS, MethodPolicy, WcsHooks, parse_policies
+from aircheck.facts import EndReason
+from aircheck.hub.registry import Registry
+from aircheck.ingest.pump import Pump
+from aircheck.ingest.rtmp_server import RtmpServer, Timeouts
+from aircheck.playback.rtmp_play import RtmpViewer
+from aircheck.service.access import AccessService
+from aircheck.service.backend import Backend, BackendPlan
+from aircheck.settings.model import HookMethod
+from aircheck.wire.rtmp import events as ev
+
+MEDIA = list(av_batches(500))
+
+
+@pytest.fixture
+async def there() -> AsyncIterator[HttpBackend]:
+    async with HttpBackend.serving() as backend:
+        yield backend
+
+
+class Rig:
+    def __init__(
+        self, there: HttpBackend, access: AccessService, timeout_s: float, **options: object
+    ) -> None:
+        clock = SystemClock()
+        self.registry = Registry()
+        self.backend = Backend(BackendPlan(url=there.url, timeout_s=timeout_s))
+        self.backend.start()
+        self.hooks = WcsHooks(access, self.backend, clock, node_id="node-1", **options)  # type: ignore[arg-type]
+        self.hooks.follow(self.registry)
+        self.pump = Pump(asyncio.get_running_loop(), interval_s=0.05)
+        self.rtmp = RtmpServer(
+            self.pump,
+            self.registry,
+            self.hooks,
+            clock,
+            new_viewer=lambda stream, session, number: RtmpViewer(stream, session, number),
+            timeouts=Timeouts(handshake_s=0.5, idle_s=30),
+        )
+        self.rtmp.on_session_ended.append(self.hooks.session_ended)
+        self.address = self.rtmp.listen("127.0.0.1", 0)
+
+
+@asynccontextmanager
+async def running(
+    there: HttpBackend, access: AccessService | None = None, timeout_s: float = 5, **options: object
+) -> AsyncIterator[Rig]:
+    rig = Rig(there, access or AccessService(), timeout_s, **options)
+    try:
+        yield rig
+    finally:
+        await rig.rtmp.stop(EndReason.SHUTDOWN)
+        await rig.backend.stop(2)
+        rig.pump.close()
+
+
+async def test_a_backend_that_says_yes_hears_the_whole_story_in_order(there: HttpBackend) -> None:
+    async with running(there, record_name=lambda _: "cam.mp4") as rig:
+        async with Peer(rig.address) as peer:
+            number = await peer.publish("cam?token=T0KEN&room=7")
+            await peer.send(number, MEDIA)
+            await there.heard(4)
+            await peer.unpublish(number)
+        await there.heard(7)
+    assert there.methods == [
+        "connect",
+        "ConnectionStatusEvent ESTABLISHED",
+        "publishStream",
+        "StreamStatusEvent PUBLISHING",
+        "unPublishStream",
+        "StreamStatusEvent UNPUBLISHED",
+        "ConnectionStatusEvent DISCONNECTED",
+    ]
+    asked, told = there.question("publishStream").body, there.questions[3].body
+    assert asked["custom"] == {"token": "T0KEN", "room": "7"}
+    assert (asked["name"], asked["published"], asked["status"]) == ("cam", True, "PENDING")
+    assert asked["mediaSessionId"] == told["mediaSessionId"]
+    assert {body["sessionId"] for body in (question.body for question in there.questions)} == {
+        asked["sessionId"]
+    }
+    assert {question.body["nodeId"] for question in there.questions} == {"node-1"}
+    assert {key: told[key] for key in ("appKey", "mediaProvider", "audioCodec", "videoCodec")} == {
+        "appKey": "flashStreamingApp",
+        "mediaProvider": "Flash",
+        "audioCodec": "mpeg4-generic",
+        "videoCodec": "H264",
+    }
+    assert (told["record"], told["recordName"]) == (True, "cam.mp4")
+
+
+@pytest.mark.parametrize("method", ["connect", "publishStream"])
+async def test_a_backend_that_refuses_keeps_the_publisher_out(there: HttpBackend, method: str) -> None:
+    there.statuses[method] = 403
+    async with running(there) as rig, Peer(rig.address) as peer:
+        assert await peer.refused("cam") == "NetStream.Publish.Unauthorized"
+        assert len(rig.registry) == 0
+        assert rig.backend.counters.refused == 1
+    failed = "ConnectionStatusEvent FAILED" if method == "connect" else "StreamStatusEvent FAILED"
+    assert failed in there.methods
+    assert ("publishStream" in there.methods) == (method == "publishStream")
+
+
+@pytest.mark.parametrize("refuses_on_error", [True, False])
+async def test_what_happens_without_an_answer_is_a_setting(
+    there: HttpBackend, refuses_on_error: bool
+) -> None:
+    there.hangs.add("publishStream")
+    async with running(there, timeout_s=0.2, refuses_on_error=refuses_on_error) as rig:
+        async with Peer(rig.address) as peer:
+            if refuses_on_error:
+                assert await peer.refused("cam") == "NetStream.Publish.Unauthorized"
+            else:
+                await peer.publish("cam")
+        assert rig.backend.counters.failed == 1
+
+
+async def test_a_refusal_holds_where_errors_are_allowed(there: HttpBackend) -> None:
+    there.statuses["publishStream"] = 403
+    async with running(there, refuses_on_error=False) as rig, Peer(rig.address) as peer:
+        assert await peer.refused("cam") == "NetStream.Publish.Unauthorized"
+
+
+async def test_a_publisher_that_waits_for_the_backend_keeps_nobody_waiting(there: HttpBackend) -> None:
+    there.hangs.add("publishStream")
+    async with running(there, timeout_s=30) as rig, Peer(rig.address) as held, Peer(rig.address) as other:
+        await held.connect()
+        await held.get(ev.Connected)
+        held.connection.publish("held")
+        await held.flush()
+        await there.heard(3)
+        there.hangs.clear()
+        await other.publish("other")
+        # Longer than a peer may take to begin: it is not its fault.
+        await asyncio.sleep(1.7)
+        assert len(rig.rtmp.sessions) == 2
+        assert [stream.name for stream in rig.registry] == ["other"]
+
+
+async def test_viewers_are_asked_about_and_their_end_is_told(there: HttpBackend) -> None:
+    async with running(there) as rig, Peer(rig.address) as publisher:
+        number = await publisher.publish("cam")
+        await publisher.send(number, MEDIA)
+        await there.heard(4)
+        async with Peer(rig.address) as viewer:
+            await viewer.play("cam")
+        await there.heard(11)
+        viewer_id = there.question("playStream").body["sessionId"]
+        own = [
+            name
+            for name, one in zip(there.methods, there.questions, strict=True)
+            if one.body["sessionId"] == viewer_id
+        ]
+    assert own == [
+        "connect",
+        "ConnectionStatusEvent ESTABLISHED",
+        "playStream",
+        "StreamStatusEvent PLAYING",
+        "stopStream",
+        "StreamStatusEvent STOPPED",
+        "ConnectionStatusEvent DISCONNECTED",
+    ]
+
+
+async def test_who_fails_our_own_rules_is_not_asked_about(there: HttpBackend) -> None:
+    async with running(there, AccessService(tokens=["T"])) as rig, Peer(rig.address) as peer:
+        await peer.refused("cam")
+    assert there.methods == []
+
+
+async def test_a_backend_configures_itself_in_its_answer_to_connect(there: HttpBackend) -> None:
+    there.answers["connect"] = b"""{"restClientConfig": {
+        "publishStream": {"restOnError": "LOG", "restExclude": "custom, createDate"},
+        "StreamStatusEvent": {"restPolicy": "DISABLE"}}}"""
+    there.statuses["publishStream"] = 403
+    async with running(there) as rig, Peer(rig.address) as peer:
+        number = await peer.publish("cam")
+        await peer.unpublish(number)
+        await there.heard(4)
+    assert there.methods[:4] == [
+        "connect",
+        "ConnectionStatusEvent ESTABLISHED",
+        "publishStream",
+        "unPublishStream",
+    ]
+    assert {"custom", "createDate"} & there.question("publishStream").body.keys() == set()
+
+
+async def test_methods_that_the_backend_has_not_are_not_called(there: HttpBackend) -> None:
+    async with running(there, methods=("publishStream",)) as rig, Peer(rig.address) as peer:
+        await peer.publish("cam")
+    assert there.methods == ["publishStream"]
+
+
+def test_what_makes_no_sense_in_a_configuration_counts_as_not_said() -> None:
+    assert parse_policies(None) == {}
+    assert parse_policies({"connect": 5, "playStream": {"restOnError": 1, "restExclude": None}}) == {
+        "playStream": MethodPolicy(excluded=frozenset({"None"}))
+    }
+    assert parse_policies({"a": {"restPolicy": "disabled", "restOnError": "fail"}}) == {
+        "a": MethodPolicy(is_disabled=True, fails_on_error=True)
+    }
+
+
+def test_the_settings_know_each_method() -> None:
+    assert get_args(HookMethod) == METHODS
