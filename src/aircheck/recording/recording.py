@@ -218,8 +218,11 @@ class Recording:
         self._sources.attach(stream, self)
 
     def tick(self, now_ns: int) -> None:
-        """A few times a second: what waits for more media in a quiet stream goes to disk."""
+        """A few times a second: what waits for more media in a quiet stream goes to disk, and a key frame is
+        asked for where one is waited for."""
         self._segmenter.flush(now_ns)
+        if self._waits_for_keyframe():
+            self.stream.request_keyframe()
         current = self._segmenter.current
         if current is None:
             return
@@ -313,6 +316,16 @@ class Recording:
     def _close(self, segment: Segment, ends: dict[int, int]) -> None:
         self._close_segment(self, segment, ends)
 
+    def _waits_for_keyframe(self) -> bool:
+        """Whether nothing but a key frame is missing to begin, to go on, or to go on in a new file."""
+        if self._is_ended or self.is_paused or self.is_waiting:
+            return False
+        if self._settling is not None:
+            return self._settling.waits_for_keyframe
+        if self.gap_log.is_open:
+            return self._has_room()
+        return self._break.is_beginning or self._segmenter.waits_for_keyframe
+
     # breaks
 
     def _wait_for_publisher(self, reason: EndReason) -> None:
@@ -383,9 +396,14 @@ class Recording:
             self.gap_log.drop(packet)
 
     def _may_resume(self, packet: Packet) -> bool:
-        current, primary_id = self._segmenter.current, self._segmenter.primary_id
+        primary_id = self._segmenter.primary_id
         if primary_id is not None and not (packet.track.id == primary_id and packet.is_keyframe):
             return False
+        return self._has_room()
+
+    def _has_room(self) -> bool:
+        """Whether the disk can take media again."""
+        current = self._segmenter.current
         if current is not None:
             room = self.plan.queue_max_bytes // 2
             return current.queued_bytes <= room and not self.volume.is_overloaded

@@ -59,33 +59,33 @@ class Break:
     """Whether a recording has been interrupted, and how its media is put on one timeline since."""
 
     def __init__(self) -> None:
-        self._is_beginning = False
+        self.is_beginning = False
         """The next packets at which media can go on are to be put on the timeline."""
         self._seam: Seam | None = None
 
     @property
     def is_on_record(self) -> bool:
-        return self._is_beginning or self._seam is not None
+        return self.is_beginning or self._seam is not None
 
     @property
     def shift_ms(self) -> int:
         return self._seam.shift_ms if self._seam is not None else 0
 
     def begin(self) -> None:
-        self._is_beginning = True
+        self.is_beginning = True
 
     def restamp(self, batch: Batch, target_ms: int, known: Mapping[int, Track], *, has_video: bool) -> Batch:
         """The batch on the recording's own timeline; empty until media can go on.
 
         `target_ms` is where its first packet lies if media goes on with it; `known` are the tracks so far.
         """
-        if self._is_beginning:
+        if self.is_beginning:
             start = find_start(batch, has_video=has_video)
             if start is None:
                 return replace(batch, packets=[])
             batch = replace(batch, packets=batch.packets[start:], tracks_changed=True)
             self._seam = Seam(target_ms - dts_ms(batch.packets[0]), known.values())
-            self._is_beginning = False
+            self.is_beginning = False
         assert self._seam is not None
         return self._seam.restamp(batch)
 

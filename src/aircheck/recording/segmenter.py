@@ -165,6 +165,18 @@ class Segmenter:
         if self.current is not None:
             self.current.flush(now_ns)
 
+    @property
+    def waits_for_keyframe(self) -> bool:
+        """Whether a track, or the next segment, begins with the next key frame."""
+        if self._awaiting_key:
+            return True
+        segment, rule = self.current, self._rule
+        if segment is None or self.primary_id is None or self._cut is not None or not rule.waits_for_keyframe:
+            return False
+        if self._is_split_wanted or self._is_past_boundary(segment.last_packet_ns):
+            return True
+        return rule.is_rotating and rule.is_due(self.last_ms - segment.start_ms, segment.accepted_bytes)
+
     def is_open(self, segment: Segment) -> bool:
         """Whether a segment still takes media."""
         return segment is self.current or segment is self._old

@@ -30,19 +30,19 @@ class Settling:
         self._held: list[Batch] = []
         self._kinds: set[Kind] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._joins_midway = stream.counters.packets > 0
+        self.waits_for_keyframe = stream.counters.packets > 0
         """A stream that runs already: sound from before the first picture would play to a black screen."""
 
     def hold(self, batch: Batch) -> bool:
         """Keep a batch; returns whether there is enough to begin with."""
-        if self._joins_midway:
+        if self.waits_for_keyframe:
             start = find_start(batch, has_video=self._stream.primary_video is not None)
             if start is None:
                 self.skipped_packets += len(batch.packets)
                 return False
             self.skipped_packets += start
             batch = replace(batch, packets=batch.packets[start:])
-            self._joins_midway = False
+            self.waits_for_keyframe = False
         self._held.append(batch)
         self.held_bytes += batch.size_bytes
         self._kinds.update(packet.track.kind for packet in batch.packets)
