@@ -80,6 +80,8 @@ class Demuxer:
         Pictures from a key frame at `start_s` or before on, sound from that instant. A packet that is shown
         at `end_s` or later is there only where an earlier one needs it.
         """
+        if start_s is not None and self.end_s is not None and start_s >= self.end_s:
+            return iter(())
         packets = self._demux() if start_s is None else self._from_key(start_s)
         return packets if end_s is None else _until(packets, end_s, self.tracks)
 
@@ -158,17 +160,23 @@ def _due_from(key: Packet, packets: Iterable[Packet]) -> Iterator[Packet]:
 
 
 def _until(packets: Iterator[Packet], end_s: Fraction, tracks: tuple[Track, ...]) -> Iterator[Packet]:
-    """Up to the last packet of each track, in the order of decoding, that is shown before `end_s`."""
+    """Up to the last packet of each track, in the order of decoding, that is shown before `end_s`.
+
+    Where one needs a later picture, the pictures up to that one are there as well.
+    """
+    ends_s = {track.id: end_s for track in tracks}
     late: dict[int, list[Packet]] = {track.id: [] for track in tracks}
     done: set[int] = set()
     for packet in packets:
         number, dts_s = packet.track.id, seconds(packet.track, packet.dts)
-        if seconds(packet.track, packet.pts) < end_s:
-            # What waited is needed to decode this one.
+        if seconds(packet.track, packet.pts) < ends_s[number]:
             yield from late[number]
+            ends_s[number] = max(
+                ends_s[number], *(seconds(one.track, one.pts) for one in late[number]), end_s
+            )
             late[number] = []
             yield packet
-        elif dts_s < end_s:
+        elif dts_s < ends_s[number]:
             late[number].append(packet)
         else:
             done.add(number)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from aircheck.containers.cut.place import Piece, Timeline
 from aircheck.containers.cut.source import Made, NothingThere, Progress, Range, Source
-from aircheck.containers.mp4.assemble import Assembly, Part, moved, select
+from aircheck.containers.mp4.assemble import Assembly, Part, moved, picture_on, select, without_lead
 from aircheck.containers.mp4.disk import Disk
 from aircheck.containers.mp4.movie import MovieFacts
 from aircheck.containers.mp4.seek import FragmentReader
@@ -49,6 +49,7 @@ def _assemble(timeline: Timeline[FragmentReader], wanted: Range, note: bytes) ->
     begin_s = timeline.begin_s + (wanted.start_s or 0)
     end_s = None if wanted.end_s is None else timeline.begin_s + wanted.end_s
     parts = [part for piece in timeline.pieces(wanted) if (part := _part(piece)).runs]
+    begin_s = picture_on(parts, begin_s)
     assembly = Assembly(parts, _facts(timeline, begin_s, note), (begin_s, end_s)) if parts else None
     if assembly is None or not assembly.movie.duration_s:
         raise NothingThere("there is nothing in that range", remedy="ask for another one")
@@ -59,6 +60,8 @@ def _part(piece: Piece[FragmentReader]) -> Part:
     runs = select(piece.reader, piece.start_s, piece.end_s)
     if piece.is_tail:
         runs = [placed for placed in runs if not placed[0].is_video]
+    if piece.hides_lead:
+        runs = without_lead(runs, piece.reader.zero_s)
     return Part(piece.reader.disk, moved(runs, piece.by_s))
 
 

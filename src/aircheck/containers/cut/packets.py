@@ -148,6 +148,8 @@ def _packets(timeline: Timeline[Demuxer], wanted: Range) -> Iterator[Packet]:
             track = tracks[packet.track.id]
             if piece.is_tail and track.is_video:
                 continue
+            if piece.hides_lead and not track.is_video and packet.pts < 0:
+                continue
             shift = round(piece.by_s * track.timescale)
             yield Packet(track, packet.pts + shift, packet.dts + shift, packet.is_keyframe, packet.data)
 

@@ -24,6 +24,8 @@ class _Placed(Generic[R]):
     zero_s: Fraction
     by_s: Fraction
     end_s: Callable[[], Fraction]
+    is_behind: bool
+    """Put behind the one before, whatever its own time was."""
 
     @property
     def begin_s(self) -> Fraction:
@@ -34,7 +36,8 @@ class _Placed(Generic[R]):
 class Piece(Generic[R]):
     """[start_s, end_s) of one reader in its own time; `by_s` is to be added to it.
 
-    `is_tail`: the pictures of that time are the next reader's, only sound may still be here.
+    `is_tail`: the pictures of that time are the next reader's, only sound may still be here. `hides_lead`:
+    sound before the reader's time 0 has no place, as another reader's is there.
     """
 
     reader: R
@@ -42,6 +45,7 @@ class Piece(Generic[R]):
     end_s: Fraction | None
     by_s: Fraction
     is_tail: bool
+    hides_lead: bool
 
 
 class Timeline(Generic[R]):
@@ -65,10 +69,11 @@ class Timeline(Generic[R]):
         self, reader: R, zero_s: Fraction, end_s: Callable[[], Fraction], by_s: Fraction | None = None
     ) -> None:
         """`by_s` None: behind the one before."""
+        last = self._placed[-1] if self._placed else None
+        is_behind = by_s is None and last is not None
         if by_s is None:
-            last = self._placed[-1] if self._placed else None
-            by_s = last.end_s() + last.by_s - zero_s if last else Fraction(0)
-        self._placed.append(_Placed(reader, zero_s, by_s, end_s))
+            by_s = last.end_s() + last.by_s - zero_s if last is not None else Fraction(0)
+        self._placed.append(_Placed(reader, zero_s, by_s, end_s, is_behind))
 
     def pieces(self, wanted: Range) -> Iterator[Piece[R]]:
         start_s = None if wanted.start_s is None else self.begin_s + wanted.start_s
@@ -85,6 +90,7 @@ class Timeline(Generic[R]):
                 None if end_s is None else end_s - placed.by_s,
                 placed.by_s,
                 late_s >= 0,
+                placed.is_behind,
             )
 
 

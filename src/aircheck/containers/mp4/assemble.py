@@ -28,6 +28,7 @@ _COPY_BYTES = 64 << 20
 _MARGIN_S = Fraction(1)
 """Tracks lie so far apart in a file at most: sound that was transcoded comes a little later."""
 _LOOK_BACK_S = 4
+_MAX_PICTURE_S = Fraction(1, 5)
 
 Placed = tuple[TrackHeader, Run, int]
 """Samples of a track, and the place of the first in their file."""
@@ -184,6 +185,34 @@ def moved(runs: Sequence[Placed], by_s: Fraction) -> list[Placed]:
         (header, replace(run, first_dts=run.first_dts + ticks_at(by_s, header.timescale)), offset)
         for header, run, offset in runs
     ]
+
+
+def without_lead(runs: Sequence[Placed], zero_s: Fraction) -> list[Placed]:
+    """Without the sound before time 0, such as the priming of an encoder."""
+    kept: list[Placed] = []
+    for header, run, offset in runs:
+        zero = ticks_at(zero_s, header.timescale)
+        early = 0 if header.is_video or run.first_dts >= zero else sum(pts < zero for pts in _all_pts(run))
+        if early < len(run.sizes):
+            rest, skipped = slice_run(run, early, len(run.sizes))
+            kept.append((header, rest, offset + skipped))
+    return kept
+
+
+def picture_on(parts: Sequence[Part], time_s: Fraction) -> Fraction:
+    """When the picture came that is on at `time_s`; `time_s` itself if none is, or one for long already.
+
+    An edit list could begin in the midst of a picture, but libavformat, and so most players, would show the
+    next one too early then, and the sound of it too late.
+    """
+    track = min((header.id for part in parts for header, _, _ in part.runs if header.is_video), default=None)
+    latest = time_s - _MAX_PICTURE_S
+    for part in parts:
+        for header, run, _ in part.runs:
+            if header.id == track and Fraction(run.first_dts, header.timescale) <= time_s:
+                shown = (Fraction(pts, header.timescale) for pts in _all_pts(run))
+                latest = max((one for one in shown if latest < one <= time_s), default=latest)
+    return latest if latest > time_s - _MAX_PICTURE_S else time_s
 
 
 # --- putting together ---------------------------------------------------------------------------------------
