@@ -22,6 +22,7 @@ def test_every_wish_about_recordings_is_in_the_plan(monkeypatch: pytest.MonkeyPa
                 "rotation_aligned": True,
                 "rotation_utc_offset": "-03:30",
                 "rotation_waits_for_keyframe": False,
+                "data": True,
                 "rotation_index": False,
                 "max_duration_s": 1.5,
                 "reconnect_s": 20,
@@ -46,6 +47,7 @@ def test_every_wish_about_recordings_is_in_the_plan(monkeypatch: pytest.MonkeyPa
         rotation=RotationRule(
             duration_ms=3_600_000, is_aligned=True, utc_offset_ms=-12_600_000, waits_for_keyframe=False
         ),
+        keeps_data=True,
         has_rotation_index=False,
         max_duration_ms=1500,
         reconnect_s=20,

@@ -232,6 +232,7 @@ def test_options_take_the_place_of_what_the_settings_say() -> None:
         container="mkv",
         name="{streamName}/{startTime}",
         rotation="20",
+        data=True,
         rotation_index=False,
         pre_roll_ms=1500,
         max_duration_ms=5000,
@@ -243,6 +244,7 @@ def test_options_take_the_place_of_what_the_settings_say() -> None:
     assert changed.template.text == "{streamName}/{startTime}"
     assert changed.rotation == RotationRule(20_000, is_aligned=True, utc_offset_ms=7)
     assert not changed.has_rotation_index
+    assert changed.keeps_data
     assert (changed.pre_roll_ms, changed.max_duration_ms, changed.reconnect_s) == (1500, 5000, 2.5)
     assert changed.splits_at_reconnect
     assert changed.on_conflict is OnConflict.VERSION

@@ -32,6 +32,7 @@ class RecordingOptions:
     """
 
     container: str | None = None
+    data: bool | None = None
     name: str | None = None
     rotation: str | None = None
     rotation_aligned: bool | None = None
@@ -48,6 +49,8 @@ class RecordingOptions:
         if self.container is not None:
             changes["container"] = _one_of("container", self.container, CONTAINERS)
             changes["vp9_to_webm"] = False
+        if self.data is not None:
+            changes["keeps_data"] = self.data
         if self.name is not None:
             changes["template"] = _template(self.name, plan.template)
         if self.rotation is not None or self.rotation_aligned is not None:

@@ -41,6 +41,7 @@ class StartRecording(BaseModel):
     wait: bool = Field(False, description="If the stream is not live: record it when it comes, once.")
     keep_alive: bool = Field(False, description="Record it each time it comes, until disarmed.")
     container: Container | None = None
+    record_data: bool | None = Field(None, description="Keep data messages: `onMetaData`, cue points, text.")
     name: str | None = Field(
         None, max_length=_ANY_MAX, description="Template of the file names.", examples=["{streamName}"]
     )
@@ -74,6 +75,7 @@ class StartRecording(BaseModel):
     def options(self) -> RecordingOptions:
         return RecordingOptions(
             container=self.container,
+            data=self.record_data,
             name=self.name,
             rotation=self.rotation,
             rotation_aligned=self.rotation_aligned,
