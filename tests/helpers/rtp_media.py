@@ -69,7 +69,7 @@ def make_clip(
     path = folder / f"{video}-{audio}-{seconds}-{size}.nut"
     if path.exists():
         return path
-    flash = "drawbox=color=white:h=ih/2:thickness=fill:enable='lt(mod(t,1),0.1)'"
+    flash = "drawbox=color=white:h=ih*0.7:thickness=fill:enable='lt(mod(t,1),0.1)'"
     beep = "aevalsrc='if(lt(mod(t,1),0.1),0.25*cos(2*PI*1000*t),0)':sample_rate=48000"
     command = ["ffmpeg", "-v", "error", "-y"]
     options: list[str] = []
@@ -78,7 +78,7 @@ def make_clip(
             "-f",
             "lavfi",
             "-i",
-            f"testsrc2=size={size}:rate=30,drawbox=color=black:h=ih/2:thickness=fill,{flash}",
+            f"testsrc2=size={size}:rate=30,drawbox=color=black:h=ih*0.7:thickness=fill,{flash}",
         ]
         if video in (Codec.H264, Codec.H265):
             options += _WITH_PARAMETERS
