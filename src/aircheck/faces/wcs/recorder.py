@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aircheck.faces.wcs.arguments import Arguments
 from aircheck.faces.wcs.methods import Answer, RestMethod
+from aircheck.facts import MULTI_RECORDER
 from aircheck.service.errors import NotFound
 from aircheck.service.options import RecordingOptions
 from aircheck.service.services import Services
@@ -35,6 +36,7 @@ def recorder_methods(services: Services) -> tuple[RestMethod, ...]:
                 "mediaSessionId": facts.media_session_id,
             }
             for facts in services.control.running()
+            if not facts.media_session_id.startswith(MULTI_RECORDER)
         ]
         if not found:
             raise NotFound("nothing is recorded now", remedy="/recorder/startup begins a recording")
@@ -58,7 +60,8 @@ def recorder_methods(services: Services) -> tuple[RestMethod, ...]:
         ),
         RestMethod(
             ("/recorder/find_all",),
-            "What is recorded now, however it was begun. An element of a name that is not known yet stays as "
+            "What is recorded now, however it was begun; recordings of several sessions are listed by "
+            "`/multipleRecorder/find_all`. An element of a name that is not known yet stays as "
             "it is in the template.",
             find_all,
             gives='[{"fileName": "003f-1563776713987-{endTime}.mp4", "mediaSessionId": "…"}]',
