@@ -97,9 +97,15 @@ def pictures(path: Path) -> list[Shown]:
     """All pictures that a player shows, by libavcodec, with edit lists applied."""
     with av.open(str(path)) as container:
         return [
-            Shown(frame.pts * frame.time_base, hashlib.md5(b"".join(map(bytes, frame.planes))).hexdigest())
+            Shown(frame.pts * frame.time_base, hashlib.md5(b"".join(map(_rows, frame.planes))).hexdigest())
             for frame in container.decode(video=0)
         ]
+
+
+def _rows(plane: Any) -> bytes:
+    """Without what decoders keep behind the end of each row."""
+    data, size = bytes(plane), plane.line_size
+    return b"".join(data[start : start + plane.width] for start in range(0, plane.height * size, size))
 
 
 def payloads(path: Path) -> list[list[bytes]]:
