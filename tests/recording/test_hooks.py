@@ -284,6 +284,19 @@ async def test_a_file_that_is_told_twice_has_one_hook(tmp_path: Path) -> None:
     assert out.read_text() == "run\n"
 
 
+async def test_a_file_that_went_on_meanwhile_has_another_hook(tmp_path: Path) -> None:
+    script = write_script(tmp_path, f'echo "$AIRCHECK_SIZE_BYTES" >> {tmp_path}/calls; sleep 0.2')
+    world = World(tmp_path, script)
+    async with world.running():
+        await world.hooks.file_finished(RECORDING, a_file(size_bytes=1000))
+        await world.hooks.file_finished(RECORDING, a_file(size_bytes=1000))
+        await asyncio.sleep(0.1)
+        await world.hooks.file_finished(RECORDING, a_file(size_bytes=2000))
+        assert world.notes == ["g1.json"]
+    assert (tmp_path / "calls").read_text().split() == ["1000", "2000"]
+    assert world.notes == []
+
+
 async def test_a_note_that_cannot_be_written_costs_no_hook(tmp_path: Path) -> None:
     (tmp_path / "waiting").write_text("in the way")
     world = await run_one(tmp_path, write_script(tmp_path, "exit 0"), a_file())

@@ -81,8 +81,10 @@ class Hooks:
         self._clock = clock
         self._notes = HookNotes(plan.waiting_dir)
         self._queue: deque[_Job] = deque()
-        self._known: set[str] = set()
-        """Segments whose hooks wait or run."""
+        self._known: dict[str, SegmentFacts] = {}
+        """Segments whose hooks wait or run, by id."""
+        self._again: dict[str, _Job] = {}
+        """Files that went on, and were finished once more, before their hook had run."""
         self._running = 0
         self._done = self._failed = self._refused = self._kept = 0
         self._is_stopping = False
@@ -116,6 +118,9 @@ class Hooks:
         if self._plan.script is None:
             return
         job = _Job(recording, segment)
+        known = self._known.get(segment.id)
+        if known is not None and known.size_bytes != segment.size_bytes:
+            self._again[segment.id] = job
         if len(self._queue) >= WAITING_MAX:
             self._refused += 1
             await self._tell_failure(job, f"{WAITING_MAX} hooks wait already")
@@ -140,7 +145,7 @@ class Hooks:
 
     def _enqueue(self, job: _Job) -> None:
         if job.segment.id not in self._known:
-            self._known.add(job.segment.id)
+            self._known[job.segment.id] = job.segment
             self._queue.append(job)
             self._run_next()
 
@@ -153,7 +158,9 @@ class Hooks:
     async def _run(self, job: _Job) -> None:
         try:
             await self._run_script(job)
-            self._known.discard(job.segment.id)
+            del self._known[job.segment.id]
+            if (again := self._again.pop(job.segment.id, None)) is not None:
+                self._enqueue(again)
         finally:
             self._running -= 1
             self._run_next()
@@ -221,6 +228,8 @@ class Hooks:
         )
 
     async def _forget(self, job: _Job) -> None:
+        if job.segment.id in self._again:
+            return  # the note is the later one's
         try:
             await self._in_thread(partial(self._notes.remove, job.segment))
         except OSError as error:
