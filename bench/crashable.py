@@ -58,7 +58,7 @@ class CrashableServer:
         self.starts += 1
         configuration = self.folder / "aircheck.toml"
         configuration.write_text(
-            '[rtmp]\nlisten = "127.0.0.1:0"\n[http]\nlisten = "127.0.0.1:0"\n'
+            '[rtmp]\nlisten = "127.0.0.1:0"\n[http]\nlisten = "127.0.0.1:0"\n[webrtc]\nlisten = ""\n'
             f'[record]\ndir = "{self.record_dir}"\nname = "{{streamName}}"\nrotation = "{self.rotation}"\n'
             f"{self.settings}\n"
         )

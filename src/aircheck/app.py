@@ -61,10 +61,13 @@ from aircheck.service.recorded_names import RecordedNames
 from aircheck.service.recordings import RecordingService
 from aircheck.service.services import Services
 from aircheck.service.streams import StreamService
-from aircheck.settings import Listen, RecordSettings, Settings, WcsSettings
+from aircheck.settings import Listen, RecordSettings, Settings, WcsSettings, WebRtcSettings
 from aircheck.settings.model import HIDDEN_FOLDER
 from aircheck.systemd import Notifier, watchdog_interval_s
 from aircheck.tasks import TaskGroup
+from aircheck.webrtc.negotiate import CODEC_NAMES, Preferences
+from aircheck.webrtc.peer import PeerTimeouts
+from aircheck.webrtc.peers import PeerRules, Peers
 from aircheck.wire.rtmp.connection import Limits
 
 _log = logging.getLogger(__name__)
@@ -87,6 +90,8 @@ class Node:
         self.rtmps_address: tuple[str, int] | None = None
         self.http_address: tuple[str, int] | None = None
         self.https_address: tuple[str, int] | None = None
+        self.webrtc_address: tuple[str, int] | None = None
+        self.peers: Peers | None = None
         self.tasks = TaskGroup("app")
         self.backend: Backend | None = None
         self.lag_s = self.max_lag_s = 0.0
@@ -145,6 +150,7 @@ class Node:
             stop_timeout_s=settings.record.stop_timeout_s,
         )
         self._start_rtmp()
+        await self._start_webrtc()
         await self._start_http()
         await self.hooks.start()
         self.tasks.spawn(self._recover(unfinished, abandoned, plan), "recovery")
@@ -152,8 +158,12 @@ class Node:
 
     async def _stop(self) -> None:
         self.rtmp.stop_listening()
+        if self.peers is not None:
+            self.peers.stop_taking()
         await self.tasks.close()
         await self.rtmp.stop(EndReason.SHUTDOWN)
+        if self.peers is not None:
+            await self.peers.stop(EndReason.SHUTDOWN)
         await self.recorder.stop(EndReason.SHUTDOWN)
         await self.multi_recordings.close()
         await self.publications.tasks.join()
@@ -169,6 +179,8 @@ class Node:
         """What a start that failed half-way has taken goes back too."""
         if pump := getattr(self, "pump", None):
             pump.close()
+        if self.peers is not None:
+            await self.peers.stop(EndReason.SHUTDOWN)
         await self._stop_backend(0)
         if journal := getattr(self, "journal", None):
             await journal.close()
@@ -244,6 +256,21 @@ class Node:
                 remedy="stop the program that has this port, or set another one as [rtmp] listen",
             ) from error
 
+    async def _start_webrtc(self) -> None:
+        listen = self.settings.webrtc.listen
+        if listen is None:
+            return
+        self.peers = Peers(
+            self.registry, self.rtmp.gatekeeper, self.clock, rules=_peer_rules(self.settings.webrtc)
+        )
+        try:
+            self.webrtc_address = await self.peers.listen(listen.host, listen.port)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot listen for WebRTC media on {listen}: {error.strerror}",
+                remedy="stop the program that has this port, or set another one as [webrtc] listen",
+            ) from error
+
     async def _start_http(self) -> None:
         live = LiveRecorder(self.recorder)
         clips = ClipService(
@@ -279,12 +306,14 @@ class Node:
                     self.journal,
                     self.hooks,
                     backend=self.backend,
+                    peers=self.peers,
                     http_connections=lambda: self.http.connections,
                     loop_lag=lambda: (self.lag_s, self.max_lag_s),
                 ),
                 self.clock,
             ),
             clock=self.clock,
+            peers=self.peers,
         )
         settings = self.settings
         self.http = HttpListeners(create_app(self.services, wcs=_wcs_options(settings.wcs)))
@@ -452,6 +481,18 @@ def recording_plan(record: RecordSettings) -> RecordingPlan:
     )
 
 
+def _peer_rules(webrtc: WebRtcSettings) -> PeerRules:
+    return PeerRules(
+        preferences=Preferences(
+            tuple(CODEC_NAMES[name] for name in webrtc.codecs), webrtc.start_bitrate_kbps
+        ),
+        timeouts=PeerTimeouts(webrtc.connect_timeout_s, webrtc.idle_timeout_s, webrtc.media_timeout_s),
+        public_addresses=webrtc.public_addresses,
+        max_peers=webrtc.max_peers,
+        back_buffer_bytes=BACK_BUFFER_BYTES,
+    )
+
+
 def _hook_plan(settings: Settings) -> HookPlan:
     hooks = settings.hooks
     several = hooks.on_multiple_record
@@ -515,6 +556,9 @@ def _greeting(node: Node) -> list[str]:
     if node.http_address is not None:
         host, port = node.http_address
         lines.append(f"  look        http://{_shown(host)}:{port}/   API: /docs   metrics: /metrics")
+    if node.webrtc_address is not None:
+        host, port = node.webrtc_address
+        lines.append(f"  WebRTC      media by {_shown(host)}:{port}, UDP and TCP")
     if node.https_address is not None:
         host, port = node.https_address
         lines.append(f"              https://{_shown(host)}:{port}/")

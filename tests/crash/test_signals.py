@@ -104,7 +104,7 @@ def test_a_second_server_is_refused_the_catalogue(server: CrashableServer, tmp_p
     server.start()
     other = tmp_path / "other.toml"
     other.write_text(
-        '[rtmp]\nlisten = "127.0.0.1:0"\n[http]\nlisten = "127.0.0.1:0"\n'
+        '[rtmp]\nlisten = "127.0.0.1:0"\n[http]\nlisten = "127.0.0.1:0"\n[webrtc]\nlisten = ""\n'
         f'[record]\ndir = "{tmp_path / "elsewhere"}"\n{catalogue}'
     )
     refused = aircheck("serve", "--config", other)
@@ -120,6 +120,7 @@ def test_a_port_in_use_is_told_with_what_to_do(tmp_path: Path, section: str) -> 
         configuration = tmp_path / "aircheck.toml"
         configuration.write_text(
             f'[rtmp]\nlisten = "127.0.0.1:{ports["rtmp"]}"\n[http]\nlisten = "127.0.0.1:{ports["http"]}"\n'
+            '[webrtc]\nlisten = ""\n'
             f'[record]\ndir = "{tmp_path / "records"}"\n'
         )
         ended = aircheck("serve", "--config", configuration)

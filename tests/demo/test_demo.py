@@ -51,6 +51,7 @@ def settings_in(folder: Path, rtmp_port: int = 0, http_port: int = 0, **sections
         {
             "rtmp": {"listen": f"127.0.0.1:{rtmp_port}"},
             "http": {"listen": f"127.0.0.1:{http_port}"},
+            "webrtc": {"listen": ""},
             "record": {"dir": folder, **sections.pop("record", {})},  # type: ignore[dict-item]
             **sections,
         }

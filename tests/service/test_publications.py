@@ -19,7 +19,7 @@ from aircheck.recording import volume
 from aircheck.service import publications
 from aircheck.service.journal import CatalogJournal
 from aircheck.service.publications import PublicationService, close_abandoned
-from aircheck.settings import HttpSettings, Listen, RecordSettings, RtmpSettings, Settings
+from aircheck.settings import HttpSettings, Listen, RecordSettings, RtmpSettings, Settings, WebRtcSettings
 
 
 async def test_streams_cut_off_by_a_crash_end_where_their_recordings_end(tmp_path: Path) -> None:
@@ -65,6 +65,7 @@ async def test_a_node_that_starts_after_a_crash_closes_what_was_live(tmp_path: P
     settings = Settings(
         rtmp=RtmpSettings(listen=Listen("127.0.0.1", 0)),
         http=HttpSettings(listen=Listen("127.0.0.1", 0)),
+        webrtc=WebRtcSettings(listen=None),
         record=RecordSettings(dir=tmp_path / "records"),
     )
     settings.catalog_path.parent.mkdir(parents=True)

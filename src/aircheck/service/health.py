@@ -10,6 +10,7 @@ from typing import Protocol
 
 from aircheck.clock import Clock
 from aircheck.recording.hooks import HookStatus
+from aircheck.webrtc.status import PeersStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class NodeStatus:
     hooks: HookStatus = field(default_factory=HookStatus)
     transcoded: Mapping[str, int] = field(default_factory=dict)
     """Packets of sound that a container could not hold, by what became of them."""
+    webrtc: PeersStatus = field(default_factory=PeersStatus)
 
 
 class LiveNode(Protocol):

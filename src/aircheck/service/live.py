@@ -29,6 +29,8 @@ from aircheck.service.health import NodeStatus, VolumeStatus
 from aircheck.service.journal import CatalogJournal
 from aircheck.service.recordings import RecordingHealth
 from aircheck.service.streams import StreamStatus
+from aircheck.webrtc.peers import Peers
+from aircheck.webrtc.status import PeersStatus
 
 _log = logging.getLogger(__name__)
 
@@ -175,9 +177,11 @@ class LiveState:
         hooks: Hooks,
         *,
         backend: Backend | None = None,
+        peers: Peers | None = None,
         http_connections: Callable[[], int],
         loop_lag: Callable[[], tuple[float, float]],
     ) -> None:
+        self._peers = peers
         self._recorder = recorder
         self._rtmp = rtmp
         self._access = access
@@ -189,10 +193,13 @@ class LiveState:
 
     def status(self) -> NodeStatus:
         protocols = Counter(session.protocol for session in self._rtmp.sessions.values())
+        webrtc = self._peers.status() if self._peers is not None else PeersStatus()
+        protocols.update(peer.attempt.protocol for peer in self._peers or ())
         lag_s, max_lag_s = self._loop_lag()
         return NodeStatus(
             connections={**protocols, "http": self._http_connections()},
-            refused=dict(self._rtmp.refused),
+            refused={**self._rtmp.refused, **webrtc.refused},
+            webrtc=webrtc,
             errors={
                 **self._rtmp.notices,
                 "catalog": self._journal.errors,

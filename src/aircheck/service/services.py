@@ -12,6 +12,7 @@ from aircheck.service.downloads import DownloadService
 from aircheck.service.events import EventService
 from aircheck.service.health import HealthService
 from aircheck.service.multi_recordings import MultiRecordingService
+from aircheck.service.peers import Peers
 from aircheck.service.recordings import RecordingService
 from aircheck.service.streams import StreamService
 
@@ -28,3 +29,5 @@ class Services:
     events: EventService
     health: HealthService
     clock: Clock
+    peers: Peers | None = None
+    """None: no WebRTC."""

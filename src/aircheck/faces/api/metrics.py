@@ -109,6 +109,21 @@ METRICS = {
             "Packets of audio that a container could not hold; failed and dropped ones are silence.",
             ("outcome",),
         ),
+        _gauge("aircheck_webrtc_peers", "WebRTC peers that publish or play.", ("kind", "state")),
+        _counter("aircheck_webrtc_peers_ended", "WebRTC peers that are over, by why.", ("info",)),
+        _counter("aircheck_webrtc_received_packets", "Datagrams that came in at the WebRTC port."),
+        _counter("aircheck_webrtc_received_bytes", "What they held."),
+        _counter("aircheck_webrtc_sent_packets", "RTP packets sent to viewers."),
+        _counter(
+            "aircheck_webrtc_dropped_packets",
+            "Packets that were garbage, forged, replayed, of nobody, or came too early.",
+            ("reason",),
+        ),
+        _counter(
+            "aircheck_webrtc_media",
+            "What was not as it should be in WebRTC media, and what was done about it.",
+            ("kind",),
+        ),
         _counter("aircheck_http_responses", "Answers over HTTP, by status.", ("code",)),
         _counter("aircheck_http_downloads", "Recorded files that were asked for."),
         _gauge("aircheck_http_downloads_active", "Files that are being sent now."),
@@ -147,6 +162,7 @@ class NodeCollector(Collector):
         yield from self._recording_rows()
         yield from self._volume_rows()
         yield from self._hook_rows()
+        yield from self._webrtc_rows()
         yield from self._http_rows()
 
     def _node_rows(self) -> Iterator[tuple[str, Iterable[Row]]]:
@@ -225,6 +241,16 @@ class NodeCollector(Collector):
         outcomes = ("done", "failed", "refused", "kept")
         yield "aircheck_hooks", [((outcome,), getattr(hooks, outcome)) for outcome in outcomes]
         yield "aircheck_transcoded_packets", [((name,), count) for name, count in node.transcoded.items()]
+
+    def _webrtc_rows(self) -> Iterator[tuple[str, Iterable[Row]]]:
+        webrtc = self._services.health.node().webrtc
+        yield "aircheck_webrtc_peers", list(webrtc.peers.items())
+        yield "aircheck_webrtc_peers_ended", _by_key(webrtc.ended)
+        yield "aircheck_webrtc_received_packets", _one(webrtc.received_packets)
+        yield "aircheck_webrtc_received_bytes", _one(webrtc.received_bytes)
+        yield "aircheck_webrtc_sent_packets", _one(webrtc.sent_packets)
+        yield "aircheck_webrtc_dropped_packets", _by_key(webrtc.dropped)
+        yield "aircheck_webrtc_media", _by_key(webrtc.media)
 
     def _http_rows(self) -> Iterator[tuple[str, Iterable[Row]]]:
         downloads = self._services.downloads.counters
