@@ -74,6 +74,10 @@ class MediaSink(Protocol):
         """About every 50 ms, also when nothing arrives."""
         ...
 
+    def notices(self) -> Mapping[str, int]:
+        """What was not as it should be so far, by kind."""
+        ...
+
     def close(self, reason: EndReason) -> None:
         """The peer has gone. Idempotent; nothing is fed any more."""
         ...

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -138,6 +138,7 @@ class Peer:
         self._dtls: DtlsSession | None = None
         self._srtp: SrtpSession | None = None
         self._early: list[bytes] = []
+        self._last_notices: Mapping[str, int] = {}
         self._created_s = self._heard_s = self._media_s = context.clock.monotonic_s()
 
     def __str__(self) -> str:
@@ -169,6 +170,13 @@ class Peer:
     def transport(self) -> str:
         """`udp` or `tcp`; empty before the first check."""
         return self._ice.selected.transport if self._ice.selected is not None else ""
+
+    def notices(self) -> Mapping[str, int]:
+        """What was odd in its media, by kind."""
+        counts = dict(self.sink.notices() if self.sink is not None else self._last_notices)
+        if self.unsent_packets:
+            counts["unsent_packets"] = self.unsent_packets
+        return counts
 
     # signalling
 
@@ -220,6 +228,7 @@ class Peer:
             return
         self._say_goodbye()
         sink, self.sink = self.sink, None
+        self._last_notices = sink.notices() if sink is not None else {}
         for path in list(self._ice.paths):
             self._context.port.forget_path(path)
         self.abandon()

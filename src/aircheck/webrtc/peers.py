@@ -44,6 +44,7 @@ from aircheck.webrtc.peer import (
 )
 from aircheck.webrtc.port import Port
 from aircheck.webrtc.publisher import Publisher
+from aircheck.webrtc.status import PeersStatus
 from aircheck.webrtc.viewer import Viewer, wanted_of
 from aircheck.wire import sdp
 
@@ -82,6 +83,9 @@ class Peers:
         self.ended: Counter[str] = Counter()
         """Peers that are over, by the text of their end."""
         self.accepted = 0
+        self._media: Counter[str] = Counter()
+        self._sent_packets = 0
+        """These two are of peers that are over."""
         self._registry = registry
         self._gatekeeper = gatekeeper
         self._context = PeerContext(self.port, Identity(), clock, self.rules.timeouts, self.errors)
@@ -98,6 +102,26 @@ class Peers:
 
     def __iter__(self) -> Iterator[Peer]:
         return iter(list(self._peers.values()))
+
+    def status(self) -> PeersStatus:
+        states: Counter[tuple[str, str]] = Counter()
+        media = Counter(self._media)
+        sent = self._sent_packets
+        for peer in self._peers.values():
+            states[peer.kind.value, peer.state.value] += 1
+            sent += peer.sent_packets
+            media.update(peer.notices())
+        return PeersStatus(
+            peers=dict(states),
+            accepted=self.accepted,
+            refused=dict(self.refused),
+            ended=dict(self.ended),
+            received_packets=self.port.received_packets,
+            received_bytes=self.port.received_bytes,
+            sent_packets=sent,
+            dropped=dict(self.errors),
+            media=dict(media),
+        )
 
     async def listen(self, host: str, port: int) -> tuple[str, int]:
         """Open the port. Raises OSError."""
@@ -302,6 +326,8 @@ class Peers:
 
     def _forget(self, peer: Peer) -> None:
         self._peers.pop(peer.id, None)
+        self._media.update(peer.notices())
+        self._sent_packets += peer.sent_packets
         key = (peer.attempt.app, peer.attempt.name)
         if self._reserved.get(key) is peer:
             del self._reserved[key]

@@ -162,6 +162,14 @@ class Viewer:
         if self._needs_key:
             self._ask_for_keyframe()
 
+    def notices(self) -> Mapping[str, int]:
+        return {
+            "viewer_dropped_frames": self.dropped_frames,
+            "viewer_keyframe_requests": self.keyframe_requests,
+            "viewer_nacked_packets": self.nacks,
+            "viewer_resent_packets": sum(track.resent_packets for track in self._by_ssrc.values()),
+        }
+
     def close(self, reason: EndReason) -> None:
         if self._is_closed:
             return
