@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from aircheck.service.content import Content, FileShrank
+from aircheck.service.content import Content, FileMoved, FileShrank, FinishedContent
 
 
 @pytest.fixture
@@ -52,6 +52,20 @@ async def test_reader_that_is_cancelled_leaves_the_descriptor_to_the_read_in_pro
     released.set()
     pool.shutdown()
     assert not is_open(fd)
+
+
+async def test_a_finished_file_may_go_on_while_it_is_read(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(bytes(range(200)))
+    content = FinishedContent(os.open(path, os.O_RDONLY), 200, pool)
+    with path.open("r+b") as file:
+        file.seek(200)
+        file.write(b"more")
+    assert await content.read(50, 100) == bytes(range(50, 150))
+    path.write_bytes(bytes(16) + bytes(range(200)))
+    with pytest.raises(FileMoved):
+        await content.read(100, 100)
+    content.close()
 
 
 async def test_content_that_was_never_read_is_closed(tmp_path: Path, pool: ThreadPoolExecutor) -> None:

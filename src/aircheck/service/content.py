@@ -13,6 +13,10 @@ class FileShrank(AircheckError):
     """A file ended before the size that was promised to the client."""
 
 
+class FileMoved(FileShrank):
+    """The bytes of a file lie elsewhere in it than when the client began."""
+
+
 class Content:
     """The bytes of one representation, read from an open file in the pool.
 
@@ -46,3 +50,30 @@ class Content:
 
     def _read(self, offset: int, size: int) -> bytes:
         return os.pread(self._fd, size, offset)
+
+
+_LAST_BYTES = 64
+
+
+class FinishedContent(Content):
+    """The bytes of a finished file, which may go on while it is read.
+
+    That moves nothing but where more room is made for its index: its last bytes tell.
+    """
+
+    def __init__(self, fd: int, size_bytes: int, pool: ThreadPoolExecutor) -> None:
+        """Reads from the file."""
+        super().__init__(fd, size_bytes, pool)
+        self._last = self._last_bytes()
+
+    def _last_bytes(self) -> bytes:
+        return os.pread(self._fd, _LAST_BYTES, max(0, self.size_bytes - _LAST_BYTES))
+
+    def _read(self, offset: int, size: int) -> bytes:
+        data = super()._read(offset, size)
+        if os.fstat(self._fd).st_size > self.size_bytes and self._last_bytes() != self._last:
+            raise FileMoved(
+                "the file was continued meanwhile, and its bytes were moved to make room for its index",
+                remedy="ask for it again",
+            )
+        return data

@@ -27,7 +27,7 @@ from typing import TypeVar
 from aircheck.catalog import Catalog
 from aircheck.clock import Clock
 from aircheck.facts import SegmentFacts, SegmentState
-from aircheck.service.content import Content
+from aircheck.service.content import Content, FinishedContent
 from aircheck.service.errors import NotFound, NotYetPlayable
 from aircheck.service.growing import GrowingContent, GrowingFiles, Reader, TimedView, Views
 
@@ -164,7 +164,7 @@ class DownloadService:
         return Download(
             segment=segment,
             media_type=media_type(segment),
-            content=Content(fd, status.st_size, self._pool),
+            content=FinishedContent(fd, status.st_size, self._pool),
             etag=f'"{segment.id}-{status.st_size:x}-{status.st_mtime_ns:x}"',
             modified_ns=status.st_mtime_ns,
         )
