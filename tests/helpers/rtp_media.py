@@ -147,7 +147,7 @@ class SendTrack:
 
     @property
     def ssrc(self) -> int:
-        return self.frames[0].packets[0].ssrc
+        return next(frame.packets[0].ssrc for frame in self.frames if frame.packets)
 
     @property
     def format(self) -> Format:

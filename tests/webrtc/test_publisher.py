@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import ANY
@@ -10,14 +11,33 @@ from unittest.mock import ANY
 import pytest
 from helpers.impairment import Impairment
 from helpers.packets import new_stream
-from helpers.rtp_media import Batches, Publication, SendTrack, durations_ms, line, make_clip, track_of_clip
+from helpers.rtp_media import (
+    FORMATS,
+    Batches,
+    Publication,
+    SendTrack,
+    SentFrame,
+    durations_ms,
+    line,
+    make_clip,
+    track_of_clip,
+)
 from helpers.tools import requires
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from aircheck.facts import EndReason
 from aircheck.media.packet import Packet
 from aircheck.media.track import Codec, Kind
 from aircheck.wire.rtp.packet import RtpPacket
-from aircheck.wire.rtp.rtcp import PictureLossIndication, SenderReport
+from aircheck.wire.rtp.rtcp import (
+    FullIntraRequest,
+    PictureLossIndication,
+    ReceiverEstimatedMaximumBitrate,
+    ReceiverReport,
+    SenderReport,
+)
+from aircheck.wire.rtp.transport_feedback import TransportFeedback
 
 pytestmark = requires("ffmpeg")
 
@@ -57,6 +77,22 @@ def test_every_frame_of_a_clean_stream_arrives(clips: Path, codec: Codec) -> Non
     assert seen.end_reason is EndReason.UNPUBLISHED
     assert {name: count for name, count in publication.publisher.notices().items() if count} == {}
     assert publication.browser.keyframe_requests == 0
+
+
+def renumbered(frames: list[SentFrame], *, ticks: int = 0) -> list[SentFrame]:
+    """Frames with sequence numbers without a hole, over the end of 16 bits; so many ticks from one to the
+    next, or with the timestamps that they have."""
+    numbers = itertools.count(65_500)
+    start = frames[0].packets[0].timestamp
+    new: list[SentFrame] = []
+    for at, frame in enumerate(frames):
+        timestamp = start + at * ticks & 0xFFFFFFFF if ticks else frame.packets[0].timestamp
+        new_packets = (
+            replace(packet, sequence_number=next(numbers) & 0xFFFF, timestamp=timestamp)
+            for packet in frame.packets
+        )
+        new.append(replace(frame, packets=tuple(new_packets)))
+    return new
 
 
 def skews_ms(publication: Publication, seen: Batches) -> list[float]:
@@ -263,3 +299,210 @@ def test_reports_that_make_no_sense_change_nothing(clips: Path) -> None:
         track.reports_at_s = ()
     publication.run_to_end()
     assert max(map(abs, skews_ms(publication, seen))) < 20
+
+
+def test_what_is_held_is_known_and_to_be_had_before(clips: Path) -> None:
+    publication, seen = publish(clips, Codec.VP8, Codec.OPUS)
+    publication.run(1.0)
+    assert [track.codec for track in publication.stream.tracks] == [Codec.OPUS, Codec.VP8]
+    assert not seen.batches
+    publication.stream.flush()
+    assert len(packets(seen, Kind.VIDEO)) == 30
+    publication.run_to_end()
+    assert len(packets(seen, Kind.VIDEO)) == 120
+    assert max(map(abs, skews_ms(publication, seen))) < 20
+
+
+# --- sources, formats and clocks that change ----------------------------------------------------------------
+
+
+def moved(track: SendTrack, from_frame: int, *, ssrc: int, numbers: int, ticks: int) -> None:
+    """From a frame on another source sends, with a clock and numbers of its own."""
+    for at in range(from_frame, len(track.frames)):
+        renewed = tuple(
+            replace(
+                packet,
+                ssrc=ssrc,
+                sequence_number=packet.sequence_number + numbers & 0xFFFF,
+                timestamp=packet.timestamp + ticks & 0xFFFFFFFF,
+            )
+            for packet in track.frames[at].packets
+        )
+        track.frames[at] = replace(track.frames[at], packets=renewed)
+
+
+def test_another_source_takes_over_when_the_first_is_silent(clips: Path) -> None:
+    clip = make_clip(clips, Codec.VP8, None, seconds=6)
+    track = track_of_clip(clip, "1", Codec.VP8, ssrc=2000)
+    moved(track, 90, ssrc=7777, numbers=30_000, ticks=1_000_000_000)
+    del track.frames[50:90]
+    publication, seen = Publication(new_stream(), [track]), Batches()
+    publication.stream.subscribe(seen)
+    publication.run_to_end()
+    video = packets(seen, Kind.VIDEO)
+    assert len(video) == 50 + 90
+    assert video[50].is_keyframe
+    gap_s = (video[50].pts - video[49].pts) / 90_000
+    assert gap_s == pytest.approx(41 / 30, abs=0.02)
+    assert publication.stream.notices()["source_changes"] == 1
+
+
+def test_a_second_source_beside_the_first_is_left_out(clips: Path) -> None:
+    """Simulcast layers without names, or somebody who wants to disturb."""
+    clip = make_clip(clips, Codec.VP8, None)
+    track, other = (track_of_clip(clip, "1", Codec.VP8, ssrc=ssrc) for ssrc in (2000, 3000))
+    publication, seen = Publication(new_stream(), [track]), Batches()
+    publication.stream.subscribe(seen)
+    publication.run(0.1)
+    for frame in other.frames:
+        strangers = [packet.serialize() for packet in frame.packets]
+        publication.publisher.receive_rtp(strangers, 1, publication.clock.now_s)
+    publication.run_to_end()
+    assert len(packets(seen, Kind.VIDEO)) == 120
+    assert publication.stream.notices()["stray_rtp_packets"] > 100
+
+
+def test_a_clock_that_is_set_anew_leaves_no_hole(clips: Path) -> None:
+    clip = make_clip(clips, Codec.VP8, None)
+    track = track_of_clip(clip, "1", Codec.VP8, ssrc=2000, reports_at_s=())
+    moved(track, 60, ssrc=2000, numbers=0, ticks=90_000 * 5000)
+    publication, seen = Publication(new_stream(), [track]), Batches()
+    publication.stream.subscribe(seen)
+    publication.run_to_end()
+    assert len(packets(seen, Kind.VIDEO)) == 120
+    steps = durations_ms(seen.batches, Kind.VIDEO)
+    assert 10 < min(steps) <= max(steps) < 60
+    assert publication.stream.notices()["timestamp_jumps"] == 1
+
+
+def test_a_codec_may_change_in_the_middle(clips: Path) -> None:
+    """Browsers fall back to another codec that was agreed on; the track goes on as another object."""
+    first = track_of_clip(make_clip(clips, Codec.VP9, None), "1", Codec.VP9, ssrc=2000)
+    second = track_of_clip(make_clip(clips, Codec.H264, None), "1", Codec.H264, ssrc=2000)
+    first.line = line("1", Codec.VP9, Codec.H264)
+    first.frames = renumbered([*first.frames[:60], *second.frames[60:]], ticks=3000)
+    publication, seen = Publication(new_stream(), [first]), Batches()
+    publication.stream.subscribe(seen)
+    publication.run_to_end()
+    video = packets(seen, Kind.VIDEO)
+    assert [packet.track.codec for packet in video] == [Codec.VP9] * 60 + [Codec.H264] * 60
+    assert {packet.track.id for packet in video} == {1}
+    changes = [batch.tracks_changed for batch in seen.batches if batch.tracks_changed]
+    assert len(changes) == 2
+
+
+def test_a_changed_size_is_a_new_track_for_h264_and_none_for_vp8(clips: Path) -> None:
+    for codec, tracks in ((Codec.H264, 2), (Codec.VP8, 1)):
+        small = track_of_clip(make_clip(clips, codec, None), "1", codec, ssrc=2000)
+        large = track_of_clip(make_clip(clips, codec, None, size="640x360"), "1", codec, ssrc=2000)
+        small.frames = renumbered([*small.frames[:30], *large.frames[30:]], ticks=3000)
+        publication, seen = Publication(new_stream(), [small]), Batches()
+        publication.stream.subscribe(seen)
+        publication.run_to_end()
+        video = packets(seen, Kind.VIDEO)
+        assert len(video) == 120
+        assert len({id(packet.track) for packet in video}) == tracks
+
+
+def test_a_track_that_is_added_later_is_in_step(clips: Path) -> None:
+    publication, seen = publish(clips, Codec.VP8, Codec.OPUS, seconds=10)
+    sound = publication.browser.tracks[0]
+    del sound.frames[:200]
+    sound.reports_at_s = (6.5, 9.0)
+    publication = Publication(new_stream(), publication.browser.tracks)
+    publication.stream.subscribe(seen)
+    publication.run_to_end()
+    assert len(packets(seen, Kind.AUDIO)) in (300, 301)
+    skews = skews_ms(publication, seen)
+    assert max(map(abs, skews[-60:])) < 10
+    assert max(map(abs, skews)) < 60
+
+
+def test_pauses_of_discontinuous_sound_keep_their_length(clips: Path) -> None:
+    """With DTX a sender is silent for up to 400 ms; the clock goes on."""
+    publication, seen = publish(clips, Codec.VP8, Codec.OPUS)
+    sound = publication.browser.tracks[0]
+    silent = [at for at in range(len(sound.frames)) if at % 50 > 10 and at % 20]
+    numbers = itertools.count(65_000)
+    sound.frames = [
+        replace(
+            frame, packets=tuple(replace(p, sequence_number=next(numbers) & 0xFFFF) for p in frame.packets)
+        )
+        for at, frame in enumerate(sound.frames)
+        if at not in silent
+    ]
+    publication = Publication(new_stream(), publication.browser.tracks)
+    publication.stream.subscribe(seen)
+    publication.run_to_end()
+    assert len(packets(seen, Kind.AUDIO)) == len(sound.frames)
+    assert max(durations_ms(seen.batches, Kind.AUDIO)) > 350
+    assert max(map(abs, skews_ms(publication, seen))) < 5
+    assert publication.stream.notices()["rtp_packets_lost"] == 0
+
+
+# --- feedback, and what nobody should send ------------------------------------------------------------------
+
+
+def test_arrivals_are_told_often_and_all_of_them(clips: Path) -> None:
+    publication, _ = publish(clips, Codec.VP8, Codec.OPUS)
+    publication.run_to_end()
+    told = [one for one in publication.browser.received if isinstance(one, TransportFeedback)]
+    assert 60 <= len(told) <= 100
+    arrived = sum(ticks is not None for one in told for ticks in one.arrivals)
+    assert arrived == sum(len(f.packets) for track in publication.browser.tracks for f in track.frames)
+
+
+def test_peers_that_want_a_bit_rate_are_told_one(clips: Path) -> None:
+    publication, _ = publish(clips, Codec.VP8, None)
+    (track,) = publication.browser.tracks
+    wish = replace(FORMATS[Codec.VP8], feedback=frozenset({"goog-remb", "nack", "ccm fir"}))
+    track.line = replace(line("1", Codec.VP8, has_twcc=False), formats=(wish,))
+    publication = Publication(new_stream(), [track], max_bitrate_bps=3_000_000)
+    publication.run(2.0)
+    publication.stream.request_keyframe()
+    publication.run(0.1)
+    received = publication.browser.received
+    limits = [one for one in received if isinstance(one, ReceiverEstimatedMaximumBitrate)]
+    assert {one.bitrate_bps // 100_000 for one in limits} == {30}
+    assert isinstance(received[-1], FullIntraRequest), "asked for in the only way that was agreed on"
+    assert not any(isinstance(one, TransportFeedback) for one in received)
+
+
+def test_reports_tell_the_loss(clips: Path) -> None:
+    publication, _ = publish(clips, Codec.VP8, None, up=Impairment(loss=0.2, seed=9))
+    publication.run(3.9)
+    reports = [one for one in publication.browser.received if isinstance(one, ReceiverReport)]
+    assert 3 <= len(reports) <= 4
+    assert all(block.ssrc == 2000 for one in reports for block in one.blocks)
+    assert any(20 < one.blocks[0].fraction_lost < 90 for one in reports)
+
+
+@given(st.lists(st.binary(max_size=60), max_size=8), st.integers(0, 2**32))
+@settings(max_examples=60, deadline=None)
+def test_no_packet_does_harm(blobs: list[bytes], seed: int) -> None:
+    """Random bytes, and RTP of agreed payload types around them."""
+    chance = random.Random(seed)
+    lines = [line("0", Codec.OPUS, Codec.PCMU), line("1", *VIDEO)]
+    tracks = [SendTrack(one, []) for one in lines]
+    publication = Publication(new_stream(), tracks)
+    types = [t for one in FORMATS.values() for t in (one.payload_type, one.rtx_payload_type) if t is not None]
+    for number, blob in enumerate(blobs):
+        kind = chance.choice(types)
+        marked = chance.random() < 0.5
+        packet = RtpPacket(kind, number + chance.randint(0, 2), number // 2, kind, blob, is_marked=marked)
+        publication.publisher.receive_rtp([blob, packet.serialize()], 1, publication.clock.now_s)
+        publication.publisher.receive_rtcp(blob, 1, publication.clock.now_s)
+        publication.clock.now_s += 0.1
+        publication.publisher.tick(publication.clock.now_s)
+    publication.publisher.close(EndReason.UNPUBLISHED)
+
+
+def test_a_publisher_that_is_closed_takes_nothing_more(clips: Path) -> None:
+    publication, seen = publish(clips, Codec.VP8, None)
+    publication.run(0.5)
+    publication.publisher.close(EndReason.UNPUBLISHED)
+    frames = len(packets(seen, Kind.VIDEO))
+    publication.run(0.5)
+    publication.publisher.close(EndReason.DISCONNECTED)
+    assert len(packets(seen, Kind.VIDEO)) == frames
+    assert seen.end_reason is EndReason.UNPUBLISHED

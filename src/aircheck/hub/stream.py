@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from aircheck.facts import EndReason, StreamFacts, TrackFacts
 from aircheck.hub.back_buffer import BackBuffer
 from aircheck.hub.subscriber import Subscriber
-from aircheck.media.packet import Batch, Packet
+from aircheck.media.packet import Batch
 from aircheck.media.track import Track
 
 _log = logging.getLogger(__name__)
@@ -56,6 +56,8 @@ class Stream:
         """What was odd in its media so far, by kind; whoever feeds the stream puts its counters here."""
         self.on_keyframe_wanted: Callable[[], None] | None = None
         """Asks the publisher for a key frame; None where it cannot be asked, as over RTMP."""
+        self.on_flush: Callable[[], None] | None = None
+        """Has the publisher hand over what it still holds; None where it holds nothing."""
         self.wants_recording: bool | None = None
         """What its publisher asked for; None where it did not say."""
         self._rate_from: tuple[int, int] = (0, 0)
@@ -98,7 +100,7 @@ class Stream:
         counters.batches += 1
         self.last_arrival_ns = batch.arrival_ns
         if batch.tracks_changed or batch.has_data:
-            self._take_tracks(batch.packets)
+            self._know(packet.track for packet in batch.packets)
         if not self.first_arrival_ns:
             self.first_arrival_ns = batch.arrival_ns
         if self.back_buffer.is_kept:
@@ -108,6 +110,15 @@ class Stream:
                 subscriber.deliver(batch)
             except Exception:
                 self._drop_faulty(subscriber)
+
+    def announce(self, track: Track) -> None:
+        """Packets of this track are to come: whoever wants to watch may know it before."""
+        self._know((track,))
+
+    def flush(self) -> None:
+        """Somebody stops who wants all that has come by now."""
+        if self.on_flush is not None and self.is_live:
+            self.on_flush()
 
     def bitrate_bps(self) -> int:
         """The bit rate of the last seconds, by arrival; asked for by people, so computed when asked."""
@@ -157,9 +168,9 @@ class Stream:
     def track_facts(self) -> tuple[TrackFacts, ...]:
         return tuple(describe_track(track) for track in self.tracks)
 
-    def _take_tracks(self, packets: list[Packet]) -> None:
+    def _know(self, tracks: Iterable[Track]) -> None:
         known = {track.id: track for track in self.tracks}
-        known.update((packet.track.id, packet.track) for packet in packets)
+        known.update((track.id, track) for track in tracks)
         self.tracks = tuple(known[track_id] for track_id in sorted(known))
 
     def _tell_demand(self, was_watched: bool) -> None:

@@ -205,6 +205,7 @@ class Recorder:
 
     async def stop_recording(self, recording: Recording, reason: EndReason) -> RecordingFacts:
         """End a recording and return when its files are final."""
+        recording.stream.flush()
         await self.audio.catch_up(recording)
         recording.stop(reason)
         return await self.until_done(recording)
@@ -218,6 +219,8 @@ class Recorder:
         """End every recording, wait for their files and stop the volumes."""
         if self._ticker is not None:
             self._ticker.cancel()
+        for recording in self:
+            recording.stream.flush()
         await self.audio.drain()
         for recording in self:
             recording.stop(reason)

@@ -1,7 +1,8 @@
 """Publisher: what a browser sends becomes a stream of the hub, without decoding.
 
 Frames go to the hub once a drain. The first ones are held until sender reports tell which pictures and which
-sound belong together, for `HOLD_S` at most; not where somebody watches, nor where there is one track alone.
+sound belong together, for `HOLD_S` at most; where somebody watches only until all tracks have shown
+themselves, for `SHOW_S` at most, and not at all where there is one track alone.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ _log = logging.getLogger(__name__)
 HOLD_S = 3.0
 """The first report of sound comes 2.4 to 6 s after the first packet."""
 
+SHOW_S = 1.0
 HELD_MAX_BYTES = 8 * 1024 * 1024
 
 
@@ -72,6 +74,8 @@ class Publisher:
         self._held: list[Frame] | None = [] if len(self.tracks) > 1 and hold_s > 0 else None
         self._held_since_s = 0.0
         self._held_bytes = 0
+        self._shown: set[int] = set()
+        """Tracks of which there are frames."""
         self._packets: list[Packet] = []
         self._known_tracks: dict[int, Track] = {}
         self._tracks_changed = False
@@ -81,6 +85,7 @@ class Publisher:
         self.counters: Counter[str] = Counter()
         stream.notices = self.notices
         stream.on_keyframe_wanted = self.request_keyframe
+        stream.on_flush = self.flush
 
     # what the peer calls
 
@@ -174,6 +179,12 @@ class Publisher:
         """Ask for a key frame of every video track, unless that has just been done."""
         self._feedback.ask_for_keyframes(self._clock.monotonic_s())
 
+    def flush(self) -> None:
+        """Hand over what is held."""
+        if self._held:
+            self._release()
+        self._publish(self._clock.wall_ns())
+
     def notices(self) -> Mapping[str, int]:
         """What was not as it should be, by name."""
         counts = Counter(self.counters)
@@ -191,6 +202,9 @@ class Publisher:
             return
         if not self._held:
             self._held_since_s = self._now_s
+        if frame.source.id not in self._shown:
+            self._shown.add(frame.source.id)
+            self.stream.announce(frame.track)
         self._held.append(frame)
         self._held_bytes += len(frame.data)
 
@@ -219,10 +233,12 @@ class Publisher:
             self._place(frame)
 
     def _may_release(self) -> bool:
+        held_s = self._now_s - self._held_since_s
+        if self.stream.is_watched and (held_s >= SHOW_S or len(self._shown) == len(self.tracks)):
+            return True
         return (
-            self._now_s - self._held_since_s >= self._hold_s
+            held_s >= self._hold_s
             or self._held_bytes > HELD_MAX_BYTES
-            or self.stream.is_watched
             or all(track.clock.report_skew_s is not None for track in self.tracks)
         )
 
