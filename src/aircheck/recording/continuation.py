@@ -170,8 +170,7 @@ class Continuations:
             name = segment.facts.file_name
         target = plan.record_dir / name
         self._require_free(target)
-        tracks = tuple(segment.tracks.values())
-        look = partial(examine, target, Container(segment.facts.container), tracks)
+        look = partial(examine, target, Container(segment.facts.container), segment.first_tracks)
         file = await recording.volume.finalize(look)
         if plan.rotation.is_due(file.earlier_duration_ms, file.earlier_size_bytes):
             file.close()

@@ -80,6 +80,8 @@ class Segment:
         on_failed: Callable[[Segment, Exception], None],
     ) -> None:
         self.facts = facts
+        self.first_tracks = tuple(tracks)
+        """Those that the file is opened with, however late that may be; others are added to it."""
         self.tracks = {track.id: track for track in tracks}
         self.writer: SegmentWriter | None = None
         self.error: Exception | None = None
@@ -260,7 +262,7 @@ class _Open(_SegmentJob):
         segment = self.segment
         path = Path(segment.facts.path)
         segment._volume.require_mounted()
-        segment.writer = segment._create_writer(path, tuple(segment.tracks.values()), segment.facts)
+        segment.writer = segment._create_writer(path, segment.first_tracks, segment.facts)
 
 
 class _Write(_SegmentJob):
