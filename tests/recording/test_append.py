@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,16 @@ from aircheck.segment_note import decode_note
 CONTAINERS = ["mp4", "mkv", "ts", "flv"]
 BATCHES = list(av_batches(2000))
 LATER = list(av_batches(2000, start_ms=700_000))
+
+
+@pytest.fixture
+def other_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on another file system."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is one file system only")
+    with tempfile.TemporaryDirectory(prefix="aircheck-", dir=memory) as folder:
+        yield Path(folder)
 
 
 def plan_of(root: Path, container: str = "mp4", **changes: Any) -> RecordingPlan:
@@ -473,3 +484,54 @@ async def test_the_index_may_outgrow_its_room(tmp_path: Path, monkeypatch: pytes
     assert files(tmp_path) == ["cam.mp4"]
     assert len(payloads(tmp_path / "cam.mp4")["video"]) == 3000
     assert segment.duration_ms == pytest.approx(60_000, abs=100)
+
+
+async def test_on_another_disk_than_the_hidden_folder_it_grows_where_it_lies(
+    tmp_path: Path, other_disk: Path
+) -> None:
+    async with Rig(tmp_path) as rig:
+        plan = replace(plan_of(tmp_path), growing_dir=other_disk)
+        await record(rig, plan)
+        stream = new_stream("cam")
+        recording = rig.recorder.record(stream, plan, requested_by="test")
+        await feed(stream, LATER, pause_s=0.02)
+        await asyncio.sleep(0.1)
+        (segment,) = recording.segments
+        assert segment.facts.path == str(tmp_path / "cam.mp4")
+        assert list(other_disk.iterdir()) == []
+        journal = MemoryJournal()
+        journal.recordings |= rig.journal.recordings
+        journal.segment_rows |= rig.journal.segment_rows
+        await rig.finish(recording)
+        assert_true(rig)
+    assert files(tmp_path) == ["cam.mp4"]
+    assert len(payloads(tmp_path / "cam.mp4")["video"]) == 100
+    unfinished = await recovery.find_unfinished(journal, other_disk)
+    report = await recovery.recover(unfinished, journal, plan, SystemClock())
+    assert report.missing == report.failed == 0
+    assert files(tmp_path) == ["cam.mp4"]
+    (row,) = journal.segment_rows.values()
+    assert (row.state, row.path) == (SegmentState.COMPLETE, str(tmp_path / "cam.mp4"))
+
+
+async def test_a_disk_that_refuses_at_the_start_leaves_the_file_and_another_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aircheck.recording.patience.RETRY_MIN_S", 0.0)
+
+    def refuse(*_: object) -> bool:
+        raise OSError(5, "Input/output error")
+
+    async with Rig(tmp_path) as rig:
+        _, earlier = await record(rig, plan_of(tmp_path))
+        content = (tmp_path / "cam.mp4").read_bytes()
+        monkeypatch.setattr("aircheck.recording.finalize.hold", refuse)
+        stream = new_stream("cam")
+        recording = rig.recorder.record(stream, plan_of(tmp_path), requested_by="test")
+        await feed(stream, list(av_batches(4000)), pause_s=0.03)
+        facts, segments = await rig.finish(recording)
+        assert_true(rig)
+    assert (tmp_path / "cam.mp4").read_bytes() == content
+    assert rig.journal.segment_rows[earlier.id] == earlier
+    assert facts.state is RecordingState.COMPLETE
+    assert [segment.file_name for segment in segments] == ["cam_0001.mp4"]
