@@ -132,6 +132,30 @@ async def test_weird_names_arrive_as_they_are(tmp_path: Path, name: str) -> None
         assert os.fsdecode(out.read_bytes()) == name
 
 
+async def test_a_file_of_several_streams_has_a_script_of_its_own(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    script = write_script(tmp_path / "one", f"echo one >> {out}")
+    for_several = write_script(tmp_path / "several", f'echo "$@" >> {out}')
+    hooks = Hooks(
+        HookPlan(script, tmp_path / "w", script_for_several=for_several), MemoryJournal(), SystemClock()
+    )
+    mix = a_recording(stream_name="room", media_session_id="multi-recorder://room")
+    await hooks.file_finished(mix, a_file(path="/r/multi-recorder___room.mp4", duration_ms=1234))
+    await hooks.stop(10)
+    start_ms = a_file().start_ns // 1_000_000
+    assert out.read_text() == f"/r/multi-recorder___room.mp4 {start_ms} 1234 multi-recorder://room\n"
+
+
+@pytest.mark.parametrize("readable", [True, False])
+async def test_a_script_that_cannot_be_run_is_told_of_at_the_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, readable: bool
+) -> None:
+    script = write_script(tmp_path, "true") if readable else tmp_path / "mistyped.sh"
+    async with World(tmp_path, script).running():
+        pass
+    assert ("hook cannot be run" in caplog.text) is not readable
+
+
 async def test_a_name_that_no_program_can_be_given_is_changed_not_refused(tmp_path: Path) -> None:
     out = tmp_path / "out"
     script = write_script(tmp_path, f'printf "%s" "$1" > {out}')

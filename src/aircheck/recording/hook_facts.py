@@ -40,7 +40,13 @@ HOOK_VARIABLES = frozenset(_VARIABLES)
 
 
 def hook_arguments(recording: RecordingFacts, segment: SegmentFacts) -> list[str]:
-    """`$1` is the stream's name, `$2` the absolute path of the file."""
+    """`$1` is the stream's name, `$2` the absolute path of the file.
+
+    For several streams in one file: its path, its beginning in ms since 1970, its duration in ms, the URI.
+    """
+    if recording.is_of_several:
+        start_ms = segment.start_ns // 1_000_000
+        return [segment.path, str(start_ms), str(segment.duration_ms), recording.media_session_id]
     return [recording.stream_name, segment.path]
 
 

@@ -1,4 +1,4 @@
-"""Hooks: a script of the user's that runs for each finished file.
+"""Hooks: scripts of the user's that run for each finished file.
 
 Theory of operation
     waiting     A finished file is written down in the waiting folder before its growing name goes away, so
@@ -46,12 +46,19 @@ SCRIPT_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class HookPlan:
-    """`script` None: no hook. `waiting_dir` keeps what has not run yet, over crashes and restarts."""
+    """`script` None: no hook. `waiting_dir` keeps what has not run yet, over crashes and restarts.
+
+    `script_for_several` is for files that hold several streams.
+    """
 
     script: Path | None
     waiting_dir: Path
     timeout_s: float = 600.0
     max_parallel: int = 4
+    script_for_several: Path | None = None
+
+    def script_for(self, recording: RecordingFacts) -> Path | None:
+        return self.script_for_several if recording.is_of_several else self.script
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,23 +106,39 @@ class Hooks:
 
     async def start(self) -> None:
         """Take up what an earlier process has left."""
-        found = await self._in_thread(self._notes.read)
-        if not found:
-            return
-        if self._plan.script is None:
+        await self._look_at_scripts()
+        found = [_Job(*facts) for facts in await self._in_thread(self._notes.read)]
+        jobs = [job for job in found if self._plan.script_for(job.recording) is not None]
+        if len(jobs) < len(found):
             _log.warning(
-                "hooks wait but none is set: set [hooks] on_record, or delete the folder count=%d dir=%s",
-                len(found),
+                "hooks wait but none is set: set [hooks] on_record or on_multiple_record, or delete them"
+                " count=%d dir=%s",
+                len(found) - len(jobs),
                 self._plan.waiting_dir,
             )
-            return
-        _log.info("hooks left from last time are run count=%d", len(found))
-        for recording, segment in found:
-            self._enqueue(_Job(recording, segment))
+        if jobs:
+            _log.info("hooks left from last time are run count=%d", len(jobs))
+        for job in jobs:
+            self._enqueue(job)
+
+    async def _look_at_scripts(self) -> None:
+        """Whoever mistyped a path learns it now, not from the first recording."""
+        for script in (self._plan.script, self._plan.script_for_several):
+            if script is None:
+                continue
+            try:
+                await self._command(script)
+            except OSError as error:
+                _log.warning(
+                    "hook cannot be run script=%s error=%s"
+                    " remedy='put a readable script there; what is finished before waits for the next start'",
+                    script,
+                    error.strerror or error,
+                )
 
     async def file_finished(self, recording: RecordingFacts, segment: SegmentFacts) -> None:
         """A file has its last name and row. Returns once its hook cannot be forgotten any more."""
-        if self._plan.script is None:
+        if self._plan.script_for(recording) is None:
             return
         job = _Job(recording, segment)
         known = self._known.get(segment.id)
@@ -186,7 +209,9 @@ class Hooks:
 
     async def _attempt(self, job: _Job) -> int:
         """Run the script. Raises OSError when it cannot be started, TimeoutError when it had to be ended."""
-        command = await self._command()
+        script = self._plan.script_for(job.recording)
+        assert script is not None
+        command = await self._command(script)
         return await run_hook(
             [*command, *hook_arguments(job.recording, job.segment)],
             hook_variables(job.recording, job.segment),
@@ -194,15 +219,12 @@ class Hooks:
             on_line=partial(_log.info, "hook says file=%s line=%s", job.segment.file_name),
         )
 
-    async def _command(self) -> list[str]:
-        assert self._plan.script is not None
-        look = asyncio.get_running_loop().run_in_executor(
-            self._script_thread, command_for, self._plan.script.absolute()
-        )
+    async def _command(self, script: Path) -> list[str]:
+        look = asyncio.get_running_loop().run_in_executor(self._script_thread, command_for, script)
         try:
             return await asyncio.wait_for(look, SCRIPT_TIMEOUT_S)
         except TimeoutError:
-            raise OSError(f"{self._plan.script} cannot be read within {SCRIPT_TIMEOUT_S:g} s") from None
+            raise OSError(f"{script} cannot be read within {SCRIPT_TIMEOUT_S:g} s") from None
 
     async def _succeed(self, job: _Job, duration_ms: int) -> None:
         self._done += 1

@@ -36,12 +36,11 @@ _NEEDS_NOTHING = {
     "webm_java_writer_enable": "there is one writer of WebM",
     "webm_cluster_duration_limit": "the writer chooses when clusters go to the disk",
     "webm_cluster_size_limit": "the writer chooses when clusters go to the disk",
-    "record_stop_timeout": "files are final within moments of the end, however long they are",
 }
 _NOT_KEPT = {
-    "on_multiple_record_hook_script": "no streams are mixed into one recording, so it is never run",
     "mp4_cutter_dir": "no parts are cut out of files, so none are kept",
 }
+_HOOKS = {"on_record_hook_script": "on_record", "on_multiple_record_hook_script": "on_multiple_record"}
 _AUDIO = {
     "record_audio_codec_sample_rate": ("audio_sample_rate", frozenset(aac.SAMPLE_RATES)),
     "record_audio_codec_channels": ("audio_channels", frozenset((1, 2))),
@@ -58,6 +57,7 @@ KNOWN = frozenset(
         "mp4_container_moov_first",
         "mp4_container_moov_first_reserve_space",
         "mp4_container_moov_reserved_space_size",
+        "on_multiple_record_hook_script",
         "on_record_hook_script",
         "record_dir",
         "record_flash_published_streams",
@@ -67,6 +67,7 @@ KNOWN = frozenset(
         "record_rotation",
         "record_rotation_index_enabled",
         "record_rtsp_streams",
+        "record_stop_timeout",
         "record_streams",
         "record_tmp_dir",
         "stream_record_policy",
@@ -312,11 +313,15 @@ def _translate_room(source: _Source, target: _Target) -> None:
 
 
 def _translate_after(source: _Source, target: _Target) -> None:
-    script = source.text("on_record_hook_script")
-    if script is not None:
-        target.set("hooks", "on_record", script)
-        if not Path(script).is_file():
-            source.warn("on_record_hook_script", "there is no such file; finished files wait for it")
+    for hook, setting in _HOOKS.items():
+        script = source.text(hook)
+        if script is not None:
+            target.set("hooks", setting, script)
+            if not Path(script).is_file():
+                source.warn(hook, "there is no such file; finished files wait for it")
+    stop_timeout_s = source.number("record_stop_timeout")
+    if stop_timeout_s is not None:
+        target.set("record", "stop_timeout_s", stop_timeout_s)
     name = "record_response_content_disposition_header_value"
     disposition = source.text(name)
     if disposition is None:
