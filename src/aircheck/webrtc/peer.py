@@ -253,8 +253,6 @@ class Peer:
             self._context.port.forget_path(surplus)
         if self.state is PeerState.NEW and self._ice.selected is not None:
             self._change(PeerState.CHECKED)
-            if self._agreement is not None and self._agreement.is_client:
-                self._shake(lambda dtls: dtls.begin())
         return answer
 
     def path_lost(self, path: Path) -> None:
@@ -331,10 +329,17 @@ class Peer:
         if now_s - self._created_s > self._context.timeouts.connect_s:
             info = Info.ICE_TIMEOUT if self.state is PeerState.NEW else Info.DTLS_ERROR
             self.end(PeerState.FAILED, EndReason.TIMED_OUT, info)
+        elif self._begins_handshake:
+            self._shake(lambda dtls: dtls.begin())
         elif self._dtls is not None:
             timeout_s = self._dtls.timeout_s()
             if timeout_s is not None and timeout_s <= 0:
                 self._shake(lambda dtls: dtls.handle_timeout())
+
+    @property
+    def _begins_handshake(self) -> bool:
+        is_client = self._agreement is not None and self._agreement.is_client
+        return is_client and self.state is PeerState.CHECKED and self._dtls is None
 
     @property
     def _is_publisher(self) -> bool:

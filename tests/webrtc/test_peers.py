@@ -1,0 +1,109 @@
+"""Peers by an independent client: real checks, real DTLS, real SRTP, over one port."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+import pytest
+from helpers.peers_world import PeersWorld
+from helpers.rtc_client import RtcClient, until
+
+from aircheck.facts import EndReason
+from aircheck.webrtc.peer import Info, Peer, PeerState, PeerTimeouts
+
+
+@pytest.mark.parametrize("codec", ["VP8", "H264"])
+async def test_a_client_that_publishes_feeds_a_stream(codec: str) -> None:
+    async with PeersWorld.opened() as world, RtcClient() as client:
+        await client.publish(world.publish, video_codecs=[codec])
+        await client.connected()
+        await until(lambda: "cam" in world.listeners)
+        heard = world.listeners["cam"].packets
+        await until(lambda: heard[codec.lower()] >= 10 and heard["opus"] >= 10)
+        stream = world.registry.find("cam")
+        assert stream is not None
+        assert stream.id == world.taken[0].id
+        assert not world.peers.errors["srtp_authentication"]
+
+
+async def test_a_client_watches_what_another_publishes() -> None:
+    async with PeersWorld.opened() as world, RtcClient() as publisher, RtcClient() as viewer:
+        await publisher.publish(world.publish)
+        await until(lambda: bool(world.listeners) and world.listeners["cam"].packets["vp8"] > 3)
+        await viewer.play(world.play)
+        async with asyncio.timeout(10):
+            picture = await viewer.received["video"].recv()
+            sound = await viewer.received["audio"].recv()
+        assert (picture.width, picture.height) == (160, 120)
+        assert sound.sample_rate == 48000
+
+
+async def test_viewers_are_told_that_the_publisher_has_stopped() -> None:
+    async with PeersWorld.opened() as world, RtcClient() as viewer:
+        async with RtcClient() as publisher:
+            await publisher.publish(world.publish)
+            await until(lambda: bool(world.listeners) and world.listeners["cam"].packets["vp8"] > 3)
+            await viewer.play(world.play)
+            await viewer.connected()
+        watching = world.taken[1]
+        await until(lambda: watching.is_closed)
+        assert watching.info == Info.PUBLISHER_STOP
+        assert world.listeners["cam"].end_reason is EndReason.UNPUBLISHED
+        assert len(world.peers) == 0
+
+
+async def test_many_peers_share_one_port() -> None:
+    async with PeersWorld.opened() as world:
+        clients = [RtcClient() for _ in range(4)]
+        try:
+            for i, client in enumerate(clients):
+                await client.publish(partial(world.publish, name=f"cam-{i}"), has_video=False)
+            await until(lambda: len(world.listeners) == 4)
+            await until(lambda: all(one.packets["opus"] > 5 for one in world.listeners.values()))
+            assert {f" {world.address[1]} typ host" in client.answer for client in clients} == {True}
+        finally:
+            for client in clients:
+                await client.connection.close()
+
+
+async def test_states_come_in_order() -> None:
+    states: list[PeerState] = []
+
+    def changed(peer: Peer) -> None:
+        states.append(peer.state)
+
+    async with PeersWorld.opened() as world:
+        async with RtcClient() as client:
+            await client.publish(partial(world.publish, on_change=changed), has_video=False)
+            await client.connected()
+        await until(lambda: len(world.peers) == 0)
+    assert states == [PeerState.CHECKED, PeerState.CONNECTED, PeerState.CLOSED]
+
+
+async def test_peers_are_reached_by_ipv6() -> None:
+    async with PeersWorld.opened(host="::1") as world, RtcClient() as client:
+        await client.publish(world.publish, has_video=False)
+        await until(lambda: "cam" in world.listeners)
+        await until(lambda: world.listeners["cam"].packets["opus"] > 5)
+        assert world.taken[0].remote_address.startswith("[")
+
+
+async def test_a_publisher_that_vanishes_fails_by_keep_alive() -> None:
+    async with PeersWorld.opened(timeouts=PeerTimeouts(silence_s=0.5)) as world, RtcClient() as client:
+        await client.publish(world.publish, has_video=False)
+        await until(lambda: "cam" in world.listeners)
+        await client.vanish()
+        await until(lambda: world.taken[0].is_closed)
+        assert world.taken[0].info == Info.KEEP_ALIVE
+        assert world.listeners["cam"].end_reason is EndReason.TIMED_OUT
+
+
+async def test_stopping_ends_every_peer_in_good_order() -> None:
+    async with RtcClient() as client:
+        async with PeersWorld.opened() as world:
+            await client.publish(world.publish, has_video=False)
+            await client.connected()
+            await until(lambda: "cam" in world.listeners)
+        assert world.listeners["cam"].end_reason is EndReason.SHUTDOWN
+        await until(lambda: client.connection.connectionState == "closed")
