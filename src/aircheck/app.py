@@ -28,6 +28,10 @@ from aircheck.faces.api.app import create_app
 from aircheck.faces.http_server import HttpListeners
 from aircheck.faces.wcs.app import WcsOptions
 from aircheck.faces.wcs.hooks import WcsHooks
+from aircheck.faces.websdk.app import WebSdkApp
+from aircheck.faces.websdk.session import SdkContext
+from aircheck.faces.whip.ice_servers import IceServer
+from aircheck.faces.whip.routes import WhipOptions
 from aircheck.facts import EndReason, StreamFacts
 from aircheck.hub.gatekeeper import Gatekeeper
 from aircheck.hub.registry import Registry
@@ -91,7 +95,10 @@ class Node:
         self.http_address: tuple[str, int] | None = None
         self.https_address: tuple[str, int] | None = None
         self.webrtc_address: tuple[str, int] | None = None
+        self.websdk_urls: list[str] = []
         self.peers: Peers | None = None
+        self.websdk: WebSdkApp | None = None
+        self.websdk_listeners: HttpListeners | None = None
         self.tasks = TaskGroup("app")
         self.backend: Backend | None = None
         self.lag_s = self.max_lag_s = 0.0
@@ -169,6 +176,8 @@ class Node:
         await self.publications.tasks.join()
         await self._stop_backend(BACKEND_STOP_S)
         await self.hooks.stop(self.settings.hooks.stop_timeout_s)
+        if self.websdk_listeners is not None:
+            await self.websdk_listeners.stop()
         await self.http.stop()
         await self.services.downloads.stop()
         await self.services.clips.stop()
@@ -307,7 +316,8 @@ class Node:
                     self.hooks,
                     backend=self.backend,
                     peers=self.peers,
-                    http_connections=lambda: self.http.connections,
+                    refused_pages=lambda: {} if self.websdk is None else self.websdk.refused,
+                    http_connections=self._http_connections,
                     loop_lag=lambda: (self.lag_s, self.max_lag_s),
                 ),
                 self.clock,
@@ -316,12 +326,50 @@ class Node:
             peers=self.peers,
         )
         settings = self.settings
-        self.http = HttpListeners(create_app(self.services, wcs=_wcs_options(settings.wcs)))
+        tls = None if settings.certificate is None else server_context(*settings.certificate)
+        app = create_app(
+            self.services,
+            wcs=_wcs_options(settings.wcs),
+            whip=self._whip_options(),
+            client2_dir=settings.websdk.client2_dir,
+        )
+        self.http = HttpListeners(app)
         self.http_address = await self.http.listen(settings.http.listen.host, settings.http.listen.port)
-        if settings.certificate is not None:
-            tls = server_context(*settings.certificate)
-            if (listen := settings.https.listen) is not None:
-                self.https_address = await self.http.listen(listen.host, listen.port, tls=tls)
+        if tls is not None and (listen := settings.https.listen) is not None:
+            self.https_address = await self.http.listen(listen.host, listen.port, tls=tls)
+        if self.peers is not None:
+            await self._start_websdk(self.peers, tls)
+
+    def _http_connections(self) -> int:
+        listeners = (self.http, self.websdk_listeners)
+        return sum(one.connections for one in listeners if one is not None)
+
+    def _whip_options(self) -> WhipOptions:
+        servers = self.settings.webrtc.ice_servers
+        hooks = self.wcs_hooks
+        return WhipOptions(
+            ice_servers=[IceServer.parse(server.get_secret_value()) for server in servers],
+            on_session_ended=hooks.session_ended if hooks is not None else lambda session_id: None,
+        )
+
+    async def _start_websdk(self, peers: Peers, tls: ssl.SSLContext | None) -> None:
+        settings = self.settings
+        context = SdkContext(
+            peers=peers,
+            names=RecordedNames(self.recorder),
+            streams=self.services.streams,
+            clock=self.clock,
+            record_stop_timeout_s=settings.record.stop_timeout_s,
+        )
+        self.websdk = WebSdkApp(context)
+        self.services.connections.add_source(self.websdk)
+        if self.wcs_hooks is not None:
+            self.websdk.on_session_ended.append(self.wcs_hooks.session_ended)
+        self.websdk_listeners = listeners = HttpListeners(self.websdk)
+        if (listen := settings.websdk.listen) is not None:
+            self.websdk_urls.append(_url("ws", await listeners.listen(listen.host, listen.port)))
+        if tls is not None and (listen := settings.websdk.listen_tls) is not None:
+            self.websdk_urls.append(_url("wss", await listeners.listen(listen.host, listen.port, tls=tls)))
 
     async def _recover(
         self, unfinished: recovery.Unfinished, abandoned: Sequence[StreamFacts], plan: RecordingPlan
@@ -556,13 +604,19 @@ def _greeting(node: Node) -> list[str]:
     if node.http_address is not None:
         host, port = node.http_address
         lines.append(f"  look        http://{_shown(host)}:{port}/   API: /docs   metrics: /metrics")
+    if node.https_address is not None:
+        lines.append(f"              {_url('https', node.https_address)}/")
     if node.webrtc_address is not None:
         host, port = node.webrtc_address
-        lines.append(f"  WebRTC      media by {_shown(host)}:{port}, UDP and TCP")
-    if node.https_address is not None:
-        host, port = node.https_address
-        lines.append(f"              https://{_shown(host)}:{port}/")
+        lines.append(
+            f"  WebRTC      page /record/, WHIP /whip/NAME; media by {_shown(host)}:{port}, UDP and TCP"
+        )
+        lines.extend(f"  WebSDK      {url}" for url in node.websdk_urls)
     return [*lines, f"  recordings  {record_dir}"]
+
+
+def _url(scheme: str, address: tuple[str, int]) -> str:
+    return f"{scheme}://{_shown(address[0])}:{address[1]}"
 
 
 def _shown(host: str) -> str:

@@ -12,7 +12,8 @@ from fastapi import FastAPI
 from helpers.fake_peers import CANDIDATES, OFFER, RESTART, FakePeers
 
 from aircheck.faces.whip import exchange
-from aircheck.faces.whip.routes import IceServer, add_whip
+from aircheck.faces.whip.ice_servers import IceServer
+from aircheck.faces.whip.routes import WhipOptions, add_whip
 from aircheck.facts import EndReason
 from aircheck.webrtc import errors
 from aircheck.webrtc.peer import PeerState
@@ -31,9 +32,15 @@ def peers() -> FakePeers:
 
 
 @pytest.fixture
-async def client(peers: FakePeers) -> AsyncIterator[httpx.AsyncClient]:
+def ended() -> list[str]:
+    """The ids of sessions that have ended."""
+    return []
+
+
+@pytest.fixture
+async def client(peers: FakePeers, ended: list[str]) -> AsyncIterator[httpx.AsyncClient]:
     app = FastAPI()
-    add_whip(app, peers, ICE_SERVERS)
+    add_whip(app, peers, WhipOptions(ICE_SERVERS, ended.append))
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://recorder") as client:
         yield client
@@ -167,6 +174,19 @@ async def test_session_that_ended_by_itself_has_no_url_any_more(
     session, _ = await begin(client)
     peers.last.end(PeerState.FAILED, EndReason.TIMED_OUT, "Failed by ICE timeout")
     assert (await client.delete(session)).status_code == 404
+
+
+async def test_who_asked_to_know_is_told_of_each_end_once(
+    client: httpx.AsyncClient, peers: FakePeers, ended: list[str]
+) -> None:
+    session, _ = await begin(client)
+    await client.delete(session)
+    await begin(client)
+    peers.last.end(PeerState.FAILED, EndReason.TIMED_OUT, "Failed by ICE timeout")
+    peers.refusal = errors.NotAllowed("no")
+    await client.post("/whip/studio", content=OFFER, headers=SDP)
+    assert ended == [asked.attempt.session_id for asked in peers.asked]
+    assert len(set(ended)) == 3
 
 
 async def test_urls_of_sessions_cannot_be_guessed(client: httpx.AsyncClient) -> None:

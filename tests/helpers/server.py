@@ -15,6 +15,7 @@ from helpers.programs import Program, wait_until
 
 _READY_TIMEOUT_S = 20
 _RTMP_PORT = re.compile(r"rtmp://127\.0\.0\.1:(\d+)/")
+_WEBSDK_PORT = re.compile(r"ws://127\.0\.0\.1:(\d+)")
 _HTTP_PORT = re.compile(r"http://127\.0\.0\.1:(\d+)/")
 
 
@@ -36,7 +37,10 @@ class ServerProcess:
         self._configuration.write_text(
             '[rtmp]\nlisten = "127.0.0.1:0"\n[http]\nlisten = "127.0.0.1:0"\n'
             '[webrtc]\nlisten = "127.0.0.1:0"\n'
-            f'[record]\ndir = "{self.record_dir}"\n' + "\n".join(record) + f"\n{settings}\n"
+            + ("" if "[websdk]" in settings else '[websdk]\nlisten = "127.0.0.1:0"\n')
+            + f'[record]\ndir = "{self.record_dir}"\n'
+            + "\n".join(record)
+            + f"\n{settings}\n"
         )
 
     def __enter__(self) -> ServerProcess:
@@ -89,6 +93,10 @@ class ServerProcess:
     def kill(self) -> None:
         """SIGKILL: the server has no chance to end anything."""
         self.program.kill()
+
+    def websdk_url(self) -> str:
+        """Where pages made with Flashphoner's WebSDK connect to."""
+        return f"ws://127.0.0.1:{self._port(_WEBSDK_PORT)}"
 
     def rtmp_url(self, name: str, app: str = "live") -> str:
         return f"rtmp://127.0.0.1:{self.rtmp_port}/{app}/{name}"

@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -178,10 +178,12 @@ class LiveState:
         *,
         backend: Backend | None = None,
         peers: Peers | None = None,
+        refused_pages: Callable[[], Mapping[str, int]] = dict,
         http_connections: Callable[[], int],
         loop_lag: Callable[[], tuple[float, float]],
     ) -> None:
         self._peers = peers
+        self._refused_pages = refused_pages
         self._recorder = recorder
         self._rtmp = rtmp
         self._access = access
@@ -198,7 +200,7 @@ class LiveState:
         lag_s, max_lag_s = self._loop_lag()
         return NodeStatus(
             connections={**protocols, "http": self._http_connections()},
-            refused={**self._rtmp.refused, **webrtc.refused},
+            refused={**self._rtmp.refused, **webrtc.refused, **self._refused_pages()},
             webrtc=webrtc,
             errors={
                 **self._rtmp.notices,

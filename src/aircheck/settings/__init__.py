@@ -25,6 +25,7 @@ from aircheck.settings.model import (
     TlsSettings,
     WcsSettings,
     WebRtcSettings,
+    WebSdkSettings,
 )
 from aircheck.settings.values import Listen
 
@@ -48,5 +49,6 @@ __all__ = [
     "TlsSettings",
     "WcsSettings",
     "WebRtcSettings",
+    "WebSdkSettings",
     "load_settings",
 ]

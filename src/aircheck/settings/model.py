@@ -26,6 +26,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from aircheck.errors import ConfigError
+from aircheck.faces.whip.ice_servers import IceServer
 from aircheck.media import aac
 from aircheck.recording.naming import NameEncoding, NameTemplate
 from aircheck.recording.rotation import RotationRule, format_rotation, parse_rotation
@@ -242,6 +243,12 @@ class WebRtcSettings(Section):
         description="What publishers may send, best first: of what a client offers, the first is taken. "
         "H.264 goes into MP4; a browser that offers it encodes it in hardware where it can.",
     )
+    ice_servers: tuple[SecretStr, ...] = Field(
+        default=(),
+        description="STUN and TURN servers that clients of WHIP and WHEP are told of, such as "
+        "`stun:stun.example.net` or `turn:user:password@turn.example.net:3478?transport=tcp`. Of use to "
+        "clients whose networks let no UDP and no direct TCP through.",
+    )
     start_bitrate_kbps: int = Field(
         default=1500,
         ge=0,
@@ -271,6 +278,13 @@ class WebRtcSettings(Section):
         description="A publisher that is there but sends no media for this long is let go. 0: never.",
     )
 
+    @field_validator("ice_servers")
+    @classmethod
+    def _are_ice_servers(cls, servers: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for server in servers:
+            IceServer.parse(server.get_secret_value())
+        return servers
+
     @field_validator("public_addresses")
     @classmethod
     def _are_addresses(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
@@ -285,6 +299,27 @@ class WebRtcSettings(Section):
             if name not in CODEC_NAMES:
                 raise ValueError(f"{name!r} is none of {', '.join(CODEC_NAMES)}")
         return codecs
+
+
+class WebSdkSettings(Section):
+    """Pages made with Flashphoner's WebSDK."""
+
+    listen: AddressOrOff = Field(
+        default=Listen("127.0.0.1", 8080),
+        description="Address and port of the WebSocket for pages that came over http. The pages expect 8080. "
+        "Empty: none.",
+    )
+    listen_tls: AddressOrOff = Field(
+        default=Listen("127.0.0.1", 8443),
+        description="The same inside TLS for pages that came over https, once `[tls]` has a certificate. The "
+        "pages expect 8443. Empty: none.",
+    )
+    client2_dir: OptionalPath = Field(
+        default=None,
+        description="Your copy of the vendor's package, the folder with `flashphoner.js` and `examples`: it "
+        "is served as `/client2/` on the HTTP ports. Its scripts then run with the rights of this server's "
+        "own pages. Empty: not served.",
+    )
 
 
 class RecordSettings(Section):
@@ -692,6 +727,7 @@ class Settings(BaseSettings):
     tls: TlsSettings = TlsSettings()
     wcs: WcsSettings = WcsSettings()
     webrtc: WebRtcSettings = WebRtcSettings()
+    websdk: WebSdkSettings = WebSdkSettings()
     record: RecordSettings = RecordSettings()
     clips: ClipsSettings = ClipsSettings()
     hooks: HooksSettings = HooksSettings()
@@ -739,4 +775,9 @@ class Settings(BaseSettings):
             )
             if section.listen is not None
         }
-        return self.model_copy(update=moved)
+        websdk = {
+            name: Listen(host, listen.port)
+            for name, listen in (("listen", self.websdk.listen), ("listen_tls", self.websdk.listen_tls))
+            if listen is not None
+        }
+        return self.model_copy(update={**moved, "websdk": self.websdk.model_copy(update=websdk)})

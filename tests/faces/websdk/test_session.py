@@ -157,7 +157,7 @@ async def test_publishing_is_answered_in_order(page: Page) -> None:
     (asked,) = page.peers.asked
     assert (asked.what, asked.offer, asked.media_session_id) == ("publish", OFFER, "m1")
     assert asked.wants_recording
-    assert (asked.attempt.protocol, asked.attempt.app, asked.attempt.name) == ("websdk", "live", "cam")
+    assert (asked.attempt.protocol, asked.attempt.app, asked.attempt.name) == ("websdk", "defaultApp", "cam")
     assert asked.attempt.session_id == page.session.session_id
 
 

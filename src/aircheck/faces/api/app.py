@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 from fastapi import FastAPI
 
@@ -15,11 +16,15 @@ from aircheck.faces.api.metrics import NodeCollector, make_registry
 from aircheck.faces.api.pages import page_routes
 from aircheck.faces.api.problems import Boundary, install
 from aircheck.faces.api.routes import api_routes
+from aircheck.faces.record.routes import record_routes
 from aircheck.faces.wcs.app import WcsOptions, wcs_rest_app
 from aircheck.faces.wcs.rest import REST_PATH
+from aircheck.faces.websdk.client2 import add_client2
+from aircheck.faces.whip.routes import WhipOptions, add_whip
 from aircheck.service.services import Services
 
 WCS_DEFAULTS = WcsOptions()
+WHIP_DEFAULTS = WhipOptions()
 
 _DESCRIPTION = """\
 Live streams, recordings and their files. Lists are paged: ask again with `cursor` set to the `next_cursor`
@@ -29,10 +34,17 @@ This port has no login yet: whoever reaches it may do everything that is listed 
 """
 
 
-def create_app(services: Services, *, wcs: WcsOptions | None = WCS_DEFAULTS) -> FastAPI:
+def create_app(
+    services: Services,
+    *,
+    wcs: WcsOptions | None = WCS_DEFAULTS,
+    whip: WhipOptions = WHIP_DEFAULTS,
+    client2_dir: Path | None = None,
+) -> FastAPI:
     """Everything that is served over HTTP: API, files, pages, health and metrics, and the REST API of WCS.
 
-    Without `wcs` the last one is not there.
+    Without `wcs` the last one is not there; without WebRTC peers among the services neither are WHIP, WHEP
+    and the page that records, and without `client2_dir` there is no /client2/. Raises `ConfigError`.
     """
     responses: Counter[int] = Counter()
     errors: Counter[str] = Counter()
@@ -50,7 +62,12 @@ def create_app(services: Services, *, wcs: WcsOptions | None = WCS_DEFAULTS) -> 
     app.include_router(file_routes(services))
     app.include_router(clip_routes(services))
     app.include_router(health_routes(services, make_registry(collector), collector))
-    app.include_router(page_routes(services))
+    app.include_router(page_routes(services, can_record=services.peers is not None))
+    if services.peers is not None:
+        add_whip(app, services.peers, whip)
+        app.include_router(record_routes())
+    if client2_dir is not None:
+        add_client2(app, client2_dir)
     if wcs is not None:
         app.mount(REST_PATH, wcs_rest_app(services, wcs))
     install(app)

@@ -77,7 +77,7 @@ _LANDING = """\
 </style>
 <header>
   <h1>Aircheck</h1>
-  <p>Version {version} · {streams} live now · <a href="/docs">API</a> · <a href="/metrics">metrics</a>
+  <p>Version {version} · {streams} live now{record} · <a href="/docs">API</a> · <a href="/metrics">metrics</a>
   · <a href="/healthz">health</a></p>
 </header>
 {recordings}
@@ -91,7 +91,11 @@ _TABLE = """\
 </table>"""
 
 
-def page_routes(services: Services) -> APIRouter:
+_RECORD = ' · <a href="/record/">record camera or screen</a>'
+
+
+def page_routes(services: Services, *, can_record: bool = False) -> APIRouter:
+    """`can_record`: there is a page at /record/ to link to."""
     router = APIRouter(include_in_schema=False)
 
     @router.get("/")
@@ -100,7 +104,10 @@ def page_routes(services: Services) -> APIRouter:
         rows = [_row(detail) for detail in await services.recordings.details(page.items)]
         recordings = _TABLE.format(rows="\n".join(rows)) if rows else "<p>Nothing has been recorded yet.</p>"
         html = _LANDING.format(
-            version=escape(__version__), streams=_streams(len(services.streams.list())), recordings=recordings
+            version=escape(__version__),
+            streams=_streams(len(services.streams.list())),
+            record=_RECORD if can_record else "",
+            recordings=recordings,
         )
         return HTMLResponse(html, headers={**_HEADERS, "cache-control": "no-store"})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -35,6 +35,8 @@ class WebSdkApp:
     def __init__(self, context: SdkContext) -> None:
         self.refused: Counter[str] = Counter()
         """Pages that were let go, by reason."""
+        self.on_session_ended: list[Callable[[str], None]] = []
+        """Called with the id of each session that has ended, after its streams have."""
         self._context = context
         self._sessions: dict[str, SdkSession] = {}
 
@@ -63,6 +65,8 @@ class WebSdkApp:
 
     def closed(self, session: SdkSession) -> None:
         self._sessions.pop(session.session_id, None)
+        for listener in self.on_session_ended:
+            listener(session.session_id)
 
 
 class _Socket:
@@ -88,9 +92,9 @@ class _Socket:
         try:
             await self._gone.wait()
         finally:
-            self._app.closed(self._session)
             await self._session.close()
             await self._tasks.close()
+            self._app.closed(self._session)
             _log.info("page disconnected session=%s", self._session.session_id)
 
     async def _read(self) -> None:

@@ -21,7 +21,7 @@ from aircheck.faces.websdk.streams import SdkStream
 from aircheck.facts import EndReason
 from aircheck.hub.gatekeeper import Attempt
 from aircheck.service.connections import ConnectionStatus
-from aircheck.service.peers import DEFAULT_APP, Peers
+from aircheck.service.peers import Peers
 from aircheck.service.recorded_names import RecordedNames
 from aircheck.service.streams import StreamService
 from aircheck.tasks import TaskGroup
@@ -29,6 +29,8 @@ from aircheck.tasks import TaskGroup
 _log = logging.getLogger(__name__)
 
 PROTOCOL = "websdk"
+DEFAULT_APP = "defaultApp"
+"""The application of pages that name none."""
 
 STREAMS_MAX = 32
 """Of one session at a time."""
@@ -79,7 +81,7 @@ class SdkSession:
         self._send_text = send
         self._hang_up = hang_up
         self._streams: dict[str, SdkStream] = {}
-        self._app_key = ""
+        self._app_key = DEFAULT_APP
         self._client = ""
         self._custom: dict[str, str] = {}
         self._bad_messages = 0
@@ -139,7 +141,8 @@ class SdkSession:
     # what the page asks for
 
     def _establish(self, data: Mapping[str, Any]) -> None:
-        self._app_key = text_of(data, "appKey", ID_MAX_CHARS)
+        app_key = text_of(data, "appKey", ID_MAX_CHARS)
+        self._app_key = app_key if app_key and app_key.isprintable() else DEFAULT_APP
         self._client = text_of(data, "clientBrowserVersion", 512) or text_of(data, "clientVersion", 64)
         self._custom = _flat(data.get("custom"))
         if not self.is_established:
@@ -205,7 +208,7 @@ class SdkSession:
             protocol=PROTOCOL,
             session_id=self.session_id,
             remote_address=self._address.remote,
-            app=DEFAULT_APP,
+            app=self._app_key,
             name=name,
             query={**self._address.query, **self._custom, **_flat(data.get("custom"))},
         )

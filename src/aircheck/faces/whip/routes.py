@@ -29,6 +29,7 @@ from aircheck.faces.whip.exchange import (
     problem,
     remote_address,
 )
+from aircheck.faces.whip.ice_servers import IceServer
 from aircheck.faces.whip.sessions import Session, Sessions
 from aircheck.facts import EndReason
 from aircheck.hub.gatekeeper import Attempt
@@ -44,28 +45,18 @@ _SESSION_METHODS = "OPTIONS, GET, HEAD, PATCH, DELETE"
 
 
 @dataclass(frozen=True, slots=True)
-class IceServer:
-    """A STUN or TURN server that clients are told of (RFC 7064, RFC 7065)."""
+class WhipOptions:
+    """`ice_servers` are those that clients are told of; `on_session_ended` gets the id of each session."""
 
-    url: str
-    username: str = ""
-    credential: str = ""
-
-    @property
-    def link(self) -> str:
-        """A value of the Link header (4.6)."""
-        link = f'<{self.url}>; rel="ice-server"'
-        if self.username:
-            username, credential = _quoted(self.username), _quoted(self.credential)
-            link += f'; username={username}; credential={credential}; credential-type="password"'
-        return link
+    ice_servers: Sequence[IceServer] = ()
+    on_session_ended: Callable[[str], None] = lambda session_id: None
 
 
-def add_whip(app: FastAPI, peers: Peers, ice_servers: Sequence[IceServer] = ()) -> None:
+def add_whip(app: FastAPI, peers: Peers, options: WhipOptions) -> None:
     """Serve WHIP and WHEP in an application."""
     for protocol in ("whip", "whep"):
-        sessions = Sessions()
-        endpoint = _Endpoint(protocol, peers, sessions, ice_servers)
+        sessions = Sessions(options.on_session_ended)
+        endpoint = _Endpoint(protocol, peers, sessions, options)
         resource = _Resource(sessions)
         app.add_route(f"/{protocol}/{{name:path}}", _answered(endpoint), _ALL, include_in_schema=False)
         app.add_route(f"/{protocol}-session/{{key}}", _answered(resource), _ALL, include_in_schema=False)
@@ -84,12 +75,12 @@ def _answered(handler: Handler) -> Handler:
 class _Endpoint:
     """/whip/NAME or /whep/NAME."""
 
-    def __init__(
-        self, protocol: str, peers: Peers, sessions: Sessions, ice_servers: Sequence[IceServer]
-    ) -> None:
+    def __init__(self, protocol: str, peers: Peers, sessions: Sessions, options: WhipOptions) -> None:
         self._protocol = protocol
         self._peers = peers
         self._sessions = sessions
+        self._on_session_ended = options.on_session_ended
+        ice_servers = options.ice_servers
         self._links = {"link": ", ".join(server.link for server in ice_servers)} if ice_servers else {}
 
     async def __call__(self, request: Request) -> Response:
@@ -108,7 +99,7 @@ class _Endpoint:
         offer = await body_of(request, SDP)
         check_stream_name(attempt.name)
         peer = await self._connect(offer, attempt)
-        key = self._sessions.add(peer, offer)
+        key = self._sessions.add(peer, attempt.session_id, offer)
         return answer(
             201,
             peer.answer,
@@ -121,9 +112,13 @@ class _Endpoint:
 
     async def _connect(self, offer: str, attempt: Attempt) -> Peer:
         on_change = self._sessions.changed
-        if self._protocol == "whip":
-            return await self._peers.publish(offer, attempt, on_change=on_change)
-        return await self._peers.play(offer, attempt, on_change=on_change)
+        try:
+            if self._protocol == "whip":
+                return await self._peers.publish(offer, attempt, on_change=on_change)
+            return await self._peers.play(offer, attempt, on_change=on_change)
+        except AircheckError:
+            self._on_session_ended(attempt.session_id)
+            raise
 
     def _attempt(self, request: Request) -> Attempt:
         return Attempt(
@@ -219,8 +214,3 @@ def _no_method(request: Request, allowed: str) -> Refusal:
         remedy=f"it has {allowed}",
         headers={"allow": allowed},
     )
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from aircheck.service.peers import Peer
@@ -14,32 +15,38 @@ class Session:
     """A peer, and the ICE username fragment of its remote: another one means an ICE restart."""
 
     peer: Peer
+    session_id: str
     remote_ufrag: str
 
 
 class Sessions:
     """Whoever knows the URL of a session may change and end it; it is told to its maker only."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_ended: Callable[[str], None]) -> None:
+        self._on_ended = on_ended
         self._sessions: dict[str, Session] = {}
 
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def add(self, peer: Peer, offer: str) -> str:
-        """Keep a peer that was just taken in; returns the last part of its URL."""
+    def add(self, peer: Peer, session_id: str, offer: str) -> str:
+        """Keep the session of a peer that was just taken in; returns the last part of its URL."""
         key = secrets.token_urlsafe(18)
-        if not peer.is_closed:
-            self._sessions[key] = Session(peer, _ufrag(offer))
+        self._sessions[key] = Session(peer, session_id, _ufrag(offer))
+        self.changed(peer)
         return key
 
     def get(self, key: str) -> Session | None:
         return self._sessions.get(key)
 
     def changed(self, peer: Peer) -> None:
-        """A peer that has ended has no URL any more."""
-        if peer.is_closed:
-            self._sessions = {key: one for key, one in self._sessions.items() if one.peer is not peer}
+        """A session that has ended has no URL any more."""
+        if not peer.is_closed:
+            return
+        for key, session in list(self._sessions.items()):
+            if session.peer is peer:
+                del self._sessions[key]
+                self._on_ended(session.session_id)
 
 
 def _ufrag(offer: str) -> str:

@@ -1,0 +1,1 @@
+"""Our own page at /record/, which records camera or screen over WHIP."""

@@ -1,0 +1,48 @@
+// What the server keeps of a stream, by its API.
+
+const POLL_MS = 300;
+const PATIENCE_MS = 30_000;
+const PLAYABLE = new Set(["complete", "finalizing", "growing"]);
+
+/** The media session of a live stream; null when it is not there. */
+export async function sessionOf(name) {
+  const { items } = await get(`/api/v1/streams?name=${encodeURIComponent(name)}`);
+  return items.length ? items[0].id : null;
+}
+
+/** Sees to it that a media session is recorded; most servers do so by themselves. */
+export async function ensureRecorded(name, session) {
+  if (await recordingOf(name, session)) return;
+  const response = await fetch("/api/v1/recordings", {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ media_session_id: session }),
+  });
+  if (!response.ok) throw new Error(`${response.status}`);
+}
+
+/** The recording of a media session once its files are final; null when there is none in time. */
+export async function finished(name, session) {
+  const until_ms = Date.now() + PATIENCE_MS;
+  while (Date.now() < until_ms) {
+    const found = await recordingOf(name, session);
+    if (found?.state === "complete" || found?.state === "failed") return get(`/api/v1/recordings/${found.id}`);
+    await new Promise((done) => setTimeout(done, POLL_MS));
+  }
+  return null;
+}
+
+export function playable(recording) {
+  return recording.segments.filter((one) => PLAYABLE.has(one.state));
+}
+
+async function recordingOf(name, session) {
+  const { items } = await get(`/api/v1/recordings?limit=20&stream=${encodeURIComponent(name)}`);
+  return items.find((one) => one.media_session_id === session);
+}
+
+async function get(url) {
+  const response = await fetch(url, { headers: { accept: "application/json" } });
+  if (!response.ok) throw new Error(`${response.status}`);
+  return response.json();
+}
