@@ -18,12 +18,14 @@ from helpers.recorder_rig import MemoryJournal, Rig, feed, make_plan, payloads, 
 from aircheck.clock import SystemClock
 from aircheck.containers.recover import inspect_file, read_note
 from aircheck.facts import EventKind, GapReason, RecordingFacts, RecordingState, SegmentFacts, SegmentState
-from aircheck.media.packet import Batch
+from aircheck.media.packet import Batch, Packet
+from aircheck.media.track import DATA_TRACK
 from aircheck.recording import continuation, recovery
 from aircheck.recording.naming import OnConflict
 from aircheck.recording.plan import RecordingPlan
 from aircheck.recording.rotation import RotationRule
 from aircheck.segment_note import decode_note
+from aircheck.wire import amf
 
 CONTAINERS = ["mp4", "mkv", "ts", "flv"]
 BATCHES = list(av_batches(2000))
@@ -535,3 +537,38 @@ async def test_a_disk_that_refuses_at_the_start_leaves_the_file_and_another_begi
     assert rig.journal.segment_rows[earlier.id] == earlier
     assert facts.state is RecordingState.COMPLETE
     assert [segment.file_name for segment in segments] == ["cam_0001.mp4"]
+
+
+# --- data messages ------------------------------------------------------------------------------------------
+
+
+def with_messages(batches: Iterable[Batch], every: int = 3) -> list[Batch]:
+    """A message of 40 bytes in front of every so many batches."""
+    found = []
+    for number, one in enumerate(batches):
+        if number % every == 1:
+            first = one.packets[0]
+            ms = first.dts * 1000 // first.track.timescale
+            packets = [
+                Packet(DATA_TRACK, ms * 90, ms * 90, True, amf.serialize("on", {"n": ms})),
+                *one.packets,
+            ]
+            size_bytes = sum(len(packet.data) for packet in packets)
+            one = replace(one, packets=packets, size_bytes=size_bytes, has_data=True)
+        found.append(one)
+    return found
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+async def test_messages_go_on_or_turn_up_late_or_stay_away(tmp_path: Path, container: str) -> None:
+    parts = [BATCHES, with_messages(LATER), BATCHES, with_messages(BATCHES)]
+    async with Rig(tmp_path) as rig:
+        plan = plan_of(tmp_path, container, keeps_data=True)
+        for part in parts:
+            _, segment = await record(rig, plan, part)
+            assert_true(rig)
+    assert files(tmp_path) == [f"cam.{container}"]
+    counts = {track.kind: track.packets for track in segment.tracks}
+    messages = len([one for part in parts for one in part if one.has_data])
+    assert counts == {"video": 200, "audio": 376, "data": messages}
+    assert segment.duration_ms == pytest.approx(8000, abs=100)
