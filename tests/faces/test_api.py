@@ -96,6 +96,8 @@ async def test_recordings_are_filtered_by_stream_state_and_time(
     assert await ids(stream="gate") == {"other"}
     assert await ids(state="recording") == {"running"}
     assert await ids(until="2026-11-21T05:40:00.123Z") == {"old"}
+    assert await ids(until="0706-07-13T09:32:19-01:00") == set()
+    assert await ids(since="9999-12-31T23:59:59-12:00") == set()
     assert await ids(since="2026-11-21T06:40:00.123+01:00", stream="studio") == {"rec-1", "running"}
 
 

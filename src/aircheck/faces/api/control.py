@@ -36,7 +36,7 @@ def _add_start(router: APIRouter, services: Services) -> None:
     answers = {
         201: {"model": StartedRecording, "description": "It records; `Location` has its address."},
         202: {"model": Armed, "description": "It begins when the stream comes."},
-        **problem_responses(403, 404, 409, 415, 422, 507),
+        **problem_responses(400, 403, 404, 409, 415, 422, 507),
     }
 
     @router.post(

@@ -55,7 +55,6 @@ def is_attachment(services: Services, download: bool, disposition: Disposition |
 
 def file_routes(services: Services) -> APIRouter:
     router = APIRouter(tags=["files"])
-    counters = services.downloads.counters
 
     def respond(
         name: str,
@@ -64,6 +63,7 @@ def file_routes(services: Services) -> APIRouter:
         download: bool,
         disposition: Disposition | None,
     ) -> Response:
+        counters = services.downloads.counters
         as_attachment = is_attachment(services, download, disposition)
         if start or end:
             clip = ClipRange.parse(start, end)

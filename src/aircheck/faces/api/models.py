@@ -40,10 +40,17 @@ def rfc3339(ns: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest_ns // 1_000_000:03d}Z"
 
 
+_INT64_MAX = 2**63 - 1
+
+
 def nanoseconds(moment: datetime) -> int:
-    """A time with its offset as nanoseconds since the epoch, to the microsecond."""
+    """A time with its offset as nanoseconds since the epoch, to the microsecond.
+
+    Those before 1677 and after 2262 are as early or as late as 64 bits can say, which the catalogue keeps.
+    """
     since_epoch = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since_epoch.days * 86_400 + since_epoch.seconds) * 1_000_000_000 + since_epoch.microseconds * 1000
+    time_ns = (since_epoch.days * 86_400 + since_epoch.seconds) * 1_000_000_000
+    return min(max(time_ns + since_epoch.microseconds * 1000, -_INT64_MAX), _INT64_MAX)
 
 
 def _optional_time(ns: int | None) -> str | None:

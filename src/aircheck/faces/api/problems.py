@@ -45,6 +45,7 @@ _REFUSALS: dict[type[AircheckError], tuple[int, str]] = {
 _TITLES = {422: "Unprocessable Content"}
 """Where Python's phrase is not that of RFC 9110 in all versions."""
 _REMEDIES = {
+    400: "send JSON in UTF-8",
     403: "call from a program, or from a page of this server",
     404: "GET /openapi.json or /docs lists the paths that exist",
     405: "the Allow header names the methods of this path",
