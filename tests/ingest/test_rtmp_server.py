@@ -53,12 +53,14 @@ class Listener:
 
 
 class Rig:
-    def __init__(self, access: AccessService | None = None, **options: object) -> None:
+    def __init__(
+        self, access: AccessService | None = None, *, interval_s: float = 0.05, **options: object
+    ) -> None:
         self.registry = Registry()
         self.listener = Listener()
         self.streams: list[Stream] = []
         self.registry.listen(published=self._published)
-        self.pump = Pump(asyncio.get_running_loop(), interval_s=0.05)
+        self.pump = Pump(asyncio.get_running_loop(), interval_s=interval_s)
         self.server = RtmpServer(
             self.pump,
             self.registry,
@@ -78,8 +80,10 @@ class Rig:
 
 
 @contextlib.asynccontextmanager
-async def running(access: AccessService | None = None, **options: object) -> AsyncIterator[Rig]:
-    rig = Rig(access, **options)
+async def running(
+    access: AccessService | None = None, *, interval_s: float = 0.05, **options: object
+) -> AsyncIterator[Rig]:
+    rig = Rig(access, interval_s=interval_s, **options)
     try:
         yield rig
     finally:
@@ -108,6 +112,34 @@ async def test_every_packet_of_a_publisher_reaches_the_hub() -> None:
     (stream,) = rig.streams
     assert (stream.name, stream.facts.app, stream.facts.protocol) == ("cam", "live", "rtmp")
     assert stream.counters.packets == len(sent(BATCHES)) + 1, "and onMetaData"
+
+
+async def test_who_stops_gets_all_that_the_publisher_has_sent_by_then() -> None:
+    """Also what waits in the kernel for the next turn of the pump, which is far away here."""
+    async with running(interval_s=60) as rig, Peer(rig.listen()) as peer:
+        number = await peer.publish("cam")
+        await until(lambda: rig.streams)
+        await peer.send(number, BATCHES)
+        rig.streams[0].flush()
+        assert rig.listener.data() == sent(BATCHES)
+
+
+async def test_a_flush_asked_for_by_what_is_just_delivered_does_no_harm() -> None:
+    class Flushing(Listener):
+        def deliver(self, batch: Batch) -> None:
+            super().deliver(batch)
+            rig.streams[0].flush()
+
+    async with running() as rig, Peer(rig.listen()) as peer:
+        number = await peer.publish("cam")
+        await until(lambda: rig.streams)
+        listener = Flushing()
+        rig.streams[0].subscribe(listener)
+        for one in BATCHES:
+            await peer.send(number, [one])
+        await until(lambda: len(listener.data()) >= len(sent(BATCHES)))
+    assert listener.data() == sent(BATCHES)
+    assert rig.server.refused == {}
 
 
 async def test_what_is_odd_in_the_media_is_counted_with_its_stream() -> None:

@@ -12,6 +12,7 @@ from helpers.packets import av_batches
 from helpers.recorder_rig import make_plan, payloads, sent
 
 from aircheck.facts import EndReason, EventKind, RecordingFacts, RecordingState
+from aircheck.media.packet import Batch
 from aircheck.recording.naming import OnConflict
 from aircheck.recording.rotation import RotationRule
 from aircheck.service.control import ControlService, Target
@@ -287,3 +288,42 @@ async def test_no_name_leads_out_of_the_record_folder(node: LiveNode, name: str)
     path = Path(segment.path).resolve()
     assert path.is_relative_to(node.record_dir)
     assert ".aircheck" not in path.parts
+
+
+async def test_a_command_counts_from_when_it_is_given_whatever_is_still_on_its_way(node: LiveNode) -> None:
+    """Publishers are read a few times a second: what they have sent by the command comes before it."""
+    stream = node.publish("cam")
+    batches = list(av_batches(4000))
+    waiting: list[Batch] = []
+
+    def flush() -> None:
+        while waiting:
+            stream.publish(waiting.pop(0))
+
+    stream.on_flush = flush
+    recording = await start(node, name="by-command")
+    await node.feed(stream, batches[:3])
+    waiting += batches[3:5]
+    await node.control.pause(recording.id)
+    waiting += batches[5:10]
+    await node.control.resume(recording.id)
+    waiting += batches[10:15]
+    await node.control.split(recording.id)
+    await node.feed(stream, batches[15:18])
+    waiting += batches[18:]
+    await node.control.stop(recording.id)
+    first = payloads(node.record_dir / "by-command.mp4")
+    second = payloads(node.record_dir / "by-command_0001.mp4")
+    assert first["video"] == sent([*batches[:5], *batches[10:15]])["video"]
+    assert second["video"] == sent(batches[15:])["video"]
+
+
+async def test_a_publisher_that_is_sent_away_has_all_it_sent_recorded(node: LiveNode) -> None:
+    stream = node.publish("cam")
+    recording = await start(node, name="sent-away")
+    batches = list(av_batches(2000))
+    await node.feed(stream, batches[:5])
+    stream.on_flush = lambda: stream.publish(batches[5])
+    node.control.close_stream(stream.id)
+    await node.control.stop(recording.id)
+    assert payloads(node.record_dir / "sent-away.mp4") == sent(batches[:6])

@@ -80,6 +80,7 @@ class RtmpSession:
         self._pinged_s = 0.0
         self._inbox: deque[events.Event] = deque()
         self._is_deciding = False
+        self._is_receiving = False
 
     @property
     def is_busy(self) -> bool:
@@ -94,10 +95,13 @@ class RtmpSession:
 
     def received(self, data: memoryview) -> None:
         self.last_received_s = self._server.clock.monotonic_s()
+        self._is_receiving = True
         try:
             self._receive(data)
         except Exception:
             self._break_off()
+        finally:
+            self._is_receiving = False
 
     def _receive(self, data: memoryview) -> None:
         try:
@@ -175,8 +179,8 @@ class RtmpSession:
         self._flush()
 
     def drain(self) -> None:
-        """Take what the peer has sent by now."""
-        if self.link is not None:
+        """Take what the peer has sent by now; without effect on what is being taken this moment."""
+        if self.link is not None and not self._is_receiving:
             self.link.drain()
 
     def close(self, reason: EndReason) -> None:
@@ -379,12 +383,14 @@ class RtmpSession:
             client=self.client,
             published_ns=self._server.clock.wall_ns(),
         )
-        return Stream(
+        stream = Stream(
             facts,
             back_buffer_bytes=self._server.back_buffer_bytes,
             on_demand=self._follow_demand,
             on_close=self.close,
         )
+        stream.on_flush = self.drain
+        return stream
 
     def _follow_demand(self, is_watched: bool) -> None:
         """Read in batches while only recordings listen to what this peer publishes."""

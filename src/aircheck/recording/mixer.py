@@ -36,6 +36,7 @@ class Mixer:
         on_left: Callable[[Stream], None],
     ) -> None:
         self.stream = Stream(facts)
+        self.stream.on_flush = self._flush
         self.tracks_over = on_tracks_over
         self._on_left = on_left
         self._inputs: dict[str, _Input] = {}
@@ -56,7 +57,8 @@ class Mixer:
             source.request_keyframe()
 
     def remove(self, source: Stream) -> None:
-        """Let a stream go; its tracks end."""
+        """Let a stream go, with what it has sent by now; its tracks end."""
+        source.flush()
         one = self._inputs.pop(source.id, None)
         if one is not None:
             source.unsubscribe(one)
@@ -65,6 +67,10 @@ class Mixer:
     def close(self) -> None:
         for source in self.sources:
             self.remove(source)
+
+    def _flush(self) -> None:
+        for source in self.sources:
+            source.flush()
 
     # what inputs call
 

@@ -191,14 +191,22 @@ class Recorder:
         """Wait for a new recording's row, not for ever: a slow catalogue holds nobody up."""
         await self._reports.until_begun(recording.facts.id, ROW_TIMEOUT_S)
 
+    def split(self, recording: Recording) -> None:
+        """Go on in a new file, at the next key frame that comes from now on."""
+        recording.stream.flush()
+        recording.split()
+        _log.info("split asked for stream=%s recording=%s", recording.stream.name, recording.facts.id)
+
     async def pause(self, recording: Recording) -> None:
         """Let the stream pass by unrecorded; returns when row and event say so."""
+        recording.stream.flush()
         recording.pause()
         _log.info("recording paused stream=%s recording=%s", recording.stream.name, recording.facts.id)
         await self._reports.note(EventKind.RECORDING_PAUSED, recording)
 
     async def resume(self, recording: Recording) -> None:
         """Go on after a pause, at the next key frame; returns when row and event say so."""
+        recording.stream.flush()  # what has come by now passes by as well
         recording.resume()
         _log.info("recording resumed stream=%s recording=%s", recording.stream.name, recording.facts.id)
         await self._reports.note(EventKind.RECORDING_RESUMED, recording)

@@ -174,7 +174,7 @@ class ControlService:
     async def split(self, recording_id: str) -> RecordingFacts:
         """Go on in a new file, at the next key frame. Raises `NotFound`, `Conflict`."""
         recording = await self._under_way(recording_id, "split")
-        recording.split()
+        self._recorder.split(recording)
         return recording.current_facts()
 
     async def pause(self, recording_id: str) -> RecordingFacts:
@@ -225,6 +225,7 @@ class ControlService:
                 remedy="GET /api/v1/streams lists what is live now; the id changes with each publication",
             )
         _log.info("publisher asked to go stream=%s session=%s", stream.name, stream.facts.session_id)
+        stream.flush()
         stream.close(EndReason.STOPPED)
 
     # finding
