@@ -471,13 +471,17 @@ async def test_sound_alone_goes_on(tmp_path: Path) -> None:
     assert AUDIO.timescale == 48000
 
 
-async def test_the_index_may_outgrow_its_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("can_insert", [True, False])
+async def test_the_index_may_outgrow_its_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_insert: bool
+) -> None:
     """Where room cannot be inserted, the file is written anew, and still has its name."""
 
     def refuse(*_: object) -> None:
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr("aircheck.containers.mp4.disk.Disk.insert", refuse)
+    if not can_insert:
+        monkeypatch.setattr("aircheck.containers.mp4.disk.Disk.insert", refuse)
     async with Rig(tmp_path) as rig:
         plan = plan_of(tmp_path, reserve_bytes=4096)
         for _ in range(3):

@@ -30,7 +30,7 @@ from aircheck.containers.mp4.movie import Movie, MovieFacts, init_moov
 from aircheck.errors import ContainerError
 from aircheck.facts import TrackFacts
 from aircheck.media.packet import Packet, Payload
-from aircheck.media.track import Track
+from aircheck.media.track import Kind, Track
 
 _MAX_PENDING_PACKETS = 2000
 _KEEP_CACHED_BYTES = 128 << 20
@@ -166,8 +166,9 @@ class Mp4Writer:
     @property
     def end_s(self) -> Fraction:
         """Where the last track ends, on the stream's timeline."""
-        indexes = [index for index in self._indexes() if index.samples]
-        return max(Fraction(index.end_pts, index.header.timescale) for index in indexes)
+        begun = [index for index in self._indexes() if index.samples]
+        media = [index for index in begun if index.header.kind is not Kind.DATA] or begun
+        return max(Fraction(index.end_pts, index.header.timescale) for index in media)
 
     def last_dts(self, number: int) -> int | None:
         """The dts that must be exceeded in the track of that number (from 0); None without any."""
