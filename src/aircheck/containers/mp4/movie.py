@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import compress, islice
+from itertools import accumulate, compress, islice
 from operator import ne, sub
 
 from aircheck.containers.mp4.boxes import U32_MAX, big_endian, box, full_box, interleave, mac_time_s, table
@@ -96,6 +96,7 @@ class Movie:
         begin_s, self._end_s = shown
         self._scale = movie_timescale([track.header.timescale for track in self.tracks])
         self._zero_s = zero_time_s(self.tracks) if begin_s is None else begin_s
+        self.tracks = [_from_zero(track, self._zero_s) for track in self.tracks]
         self._edits = [self._edit(track) for track in self.tracks]
         self._tables = [_sample_tables(track) for track in self.tracks]
 
@@ -129,6 +130,21 @@ class Movie:
             _edts(edit) if edit.is_needed or self._end_s is not None else b"",
             tables,
         )
+
+
+def _from_zero(track: TrackIndex, zero_s: Fraction) -> TrackIndex:
+    """A data track without messages before time 0: an edit list that begins within one confuses players."""
+    zero = ticks_at(zero_s, track.header.timescale)
+    if track.header.kind is not Kind.DATA or not track.samples or track.first_dts >= zero:
+        return track
+    times = accumulate(track.deltas, initial=track.first_dts)
+    # One tick apart: no two samples have the same time.
+    moved = [max(time, zero + number) for number, time in enumerate(times)]
+    late = track.copy()
+    late.deltas = array("I", map(sub, moved[1:], moved))
+    late.first_dts = late.first_pts = moved[0]
+    late.last_dts = moved[-1]
+    return late
 
 
 def _is_first_of_kind(track: TrackIndex, tracks: Sequence[TrackIndex]) -> bool:
