@@ -31,7 +31,7 @@ _VARIABLES: dict[str, _Get] = {
     "AIRCHECK_DURATION_MS": lambda _, segment: segment.duration_ms,
     "AIRCHECK_SIZE_BYTES": lambda _, segment: segment.size_bytes,
     "AIRCHECK_TRACKS": lambda _, segment: json.dumps(plain_value(segment.tracks)),
-    "AIRCHECK_GAPS": lambda _, segment: len(segment.gaps),
+    "AIRCHECK_GAPS": lambda _, segment: sum(not gap.is_seam for gap in segment.gaps),
     "AIRCHECK_IS_RECOVERED": lambda _, segment: "true" if segment.is_recovered else "false",
 }
 
