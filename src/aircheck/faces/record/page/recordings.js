@@ -1,6 +1,7 @@
 // What the server keeps of a stream, by its API.
 
 const POLL_MS = 300;
+const BEGIN_MS = 2_000;
 const PATIENCE_MS = 30_000;
 const PLAYABLE = new Set(["complete", "finalizing", "growing"]);
 
@@ -10,9 +11,13 @@ export async function sessionOf(name) {
   return items.length ? items[0].id : null;
 }
 
-/** Sees to it that a media session is recorded; most servers do so by themselves. */
+/** Sees to it that a media session is recorded; most servers do so by themselves, after a moment. */
 export async function ensureRecorded(name, session) {
-  if (await recordingOf(name, session)) return;
+  const until_ms = Date.now() + BEGIN_MS;
+  while (Date.now() < until_ms) {
+    if (await recordingOf(name, session)) return;
+    await pause();
+  }
   const response = await fetch("/api/v1/recordings", {
     method: "POST",
     headers: { "content-type": "application/json" },
@@ -27,7 +32,7 @@ export async function finished(name, session) {
   while (Date.now() < until_ms) {
     const found = await recordingOf(name, session);
     if (found?.state === "complete" || found?.state === "failed") return get(`/api/v1/recordings/${found.id}`);
-    await new Promise((done) => setTimeout(done, POLL_MS));
+    await pause();
   }
   return null;
 }
@@ -39,6 +44,10 @@ export function playable(recording) {
 async function recordingOf(name, session) {
   const { items } = await get(`/api/v1/recordings?limit=20&stream=${encodeURIComponent(name)}`);
   return items.find((one) => one.media_session_id === session);
+}
+
+function pause() {
+  return new Promise((done) => setTimeout(done, POLL_MS));
 }
 
 async function get(url) {

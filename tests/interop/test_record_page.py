@@ -1,0 +1,147 @@
+"""Our own page /record/ in a real browser with its fake camera: from the click to the file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from helpers.driven_browser import DrivenBrowser
+from helpers.probe import ProbedFile, decode_complaints
+from helpers.server import ServerProcess
+from helpers.tools import requires
+
+pytestmark = requires("chromium", "ffmpeg")
+
+STATE = "document.body.dataset.state"
+NOTICE = "document.getElementById('notice').textContent"
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[DrivenBrowser]:
+    with DrivenBrowser(tmp_path) as browser:
+        yield browser
+
+
+def begin(browser: DrivenBrowser, server: ServerProcess, name: str) -> None:
+    """The page is open, has its source and records under that name."""
+    browser.open(server.http_url("/record/"))
+    browser.wait_for(f"{STATE} === 'ready'")
+    record(browser, name)
+
+
+def record(browser: DrivenBrowser, name: str) -> None:
+    browser.run(f"document.getElementById('name').value = '{name}'")
+    browser.click("#record")
+    browser.wait_for(f"{STATE} === 'recording' || {STATE} === 'ready' && {NOTICE}")
+    assert browser.run(NOTICE) == ""
+
+
+def test_camera_is_recorded_played_and_offered(browser: DrivenBrowser, server: ServerProcess) -> None:
+    begin(browser, server, "page-camera")
+    browser.wait_for("document.getElementById('clock').textContent >= '0:00:03'")
+    assert browser.run("Number(document.getElementById('level').getAttribute('aria-valuenow'))") > 0
+    browser.click("#record")
+    browser.wait_for("!document.getElementById('result').hidden")
+
+    browser.run("document.getElementById('player').play()")
+    browser.wait_for("document.getElementById('player').currentTime > 0.5")
+    assert 2.5 < browser.run("document.getElementById('player').duration") < 6
+    link = browser.run("document.querySelector('#files a').href")
+    assert browser.run("document.querySelector('#files a').download") == "page-camera.mp4"
+    answer = httpx.get(link)
+    assert answer.headers["content-disposition"].startswith("attachment")
+    file = server.wait_for_file("page-camera")
+    assert answer.content == file.read_bytes()
+    assert ProbedFile(file).kinds == {"video", "audio"}
+    assert decode_complaints(file) == ""
+    # Neither the settings' recording nor the page's wish for one made a second file.
+    assert len(server.recordings("page-camera")) == 1
+
+
+def test_sound_alone_can_be_recorded(browser: DrivenBrowser, server: ServerProcess) -> None:
+    browser.open(server.http_url("/record/"))
+    browser.wait_for(f"{STATE} === 'ready'")
+    browser.click("input[value=sound]")
+    browser.wait_for(
+        f"{STATE} === 'ready' && document.getElementById('preview').srcObject.getTracks().length == 1"
+    )
+    record(browser, "page-sound")
+    browser.wait_for("document.getElementById('clock').textContent >= '0:00:02'")
+    browser.click("#record")
+    browser.wait_for("!document.getElementById('result').hidden")
+    assert ProbedFile(server.wait_for_file("page-sound")).kinds == {"audio"}
+
+
+def test_second_recording_can_follow_the_first(browser: DrivenBrowser, server: ServerProcess) -> None:
+    begin(browser, server, "page-first")
+    browser.wait_for("document.getElementById('clock').textContent >= '0:00:01'")
+    browser.click("#record")
+    browser.wait_for(f"{STATE} === 'ready'")
+    record(browser, "page-second")
+    browser.wait_for("document.getElementById('clock').textContent >= '0:00:01'")
+    browser.click("#record")
+    browser.wait_for("document.getElementById('result-title').textContent === 'page-second'")
+    for name in ("page-first", "page-second"):
+        assert decode_complaints(server.wait_for_file(name)) == ""
+
+
+def test_page_that_is_closed_ends_its_stream_at_once(browser: DrivenBrowser, server: ServerProcess) -> None:
+    begin(browser, server, "page-closed")
+    server.wait_for_stream("page-closed")
+    browser.call("Page.navigate", url="about:blank")
+    recording = server.wait_for_recording("page-closed")
+    assert recording["end_reason"] == "unpublished"
+
+
+def test_name_that_is_taken_is_told_in_words(
+    browser: DrivenBrowser, server: ServerProcess, tmp_path: Path
+) -> None:
+    begin(browser, server, "page-taken")
+    folder = tmp_path / "other"
+    folder.mkdir()
+    with DrivenBrowser(folder) as other:
+        other.open(server.http_url("/record/"))
+        other.wait_for(f"{STATE} === 'ready'")
+        other.run("document.getElementById('name').value = 'page-taken'")
+        other.click("#record")
+        notice = other.wait_for(NOTICE)
+        assert "is being published already" in notice
+        assert other.run(STATE) == "ready"
+
+
+def test_server_that_wants_a_token_gets_one(browser: DrivenBrowser, tmp_path: Path) -> None:
+    folder = tmp_path / "server"
+    folder.mkdir()
+    with ServerProcess(folder, settings='[access]\npublish_tokens = ["s3cret"]') as server:
+        browser.open(server.http_url("/record/"))
+        browser.wait_for(f"{STATE} === 'ready'")
+        assert browser.run("document.getElementById('token-field').hidden")
+        browser.click("#record")
+        browser.wait_for("!document.getElementById('token-field').hidden")
+        assert "token" in browser.run(NOTICE)
+        browser.run("document.getElementById('token').value = 's3cret'")
+        record(browser, "with-token")
+        server.wait_for_stream("with-token")
+
+
+def test_person_who_refuses_the_camera_is_told_what_to_do(server: ServerProcess, tmp_path: Path) -> None:
+    with DrivenBrowser(tmp_path, switches=("--deny-permission-prompts",)) as browser:
+        browser.open(server.http_url("/record/"))
+        assert "was not allowed" in browser.wait_for(NOTICE)
+        assert browser.run("document.getElementById('record').disabled")
+        assert not browser.run("document.getElementById('again').hidden")
+
+
+def test_page_without_https_says_why_it_has_no_camera(server: ServerProcess, tmp_path: Path) -> None:
+    rules = "--host-resolver-rules=MAP recorder.example 127.0.0.1"
+    with DrivenBrowser(tmp_path, switches=(rules,)) as browser:
+        browser.open(server.http_url("/record/").replace("127.0.0.1", "recorder.example"))
+        assert "https" in browser.wait_for(NOTICE)
+        assert browser.run("document.getElementById('record').disabled")
+
+
+def test_landing_page_leads_to_the_page(server: ServerProcess) -> None:
+    assert re.search('href="/record/"', httpx.get(server.http_url("/")).text)
