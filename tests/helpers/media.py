@@ -64,6 +64,8 @@ LONG = ClipSpec("long", seconds=90, b_frames=2)
 """For live streams: at the seam of a clip that is looped FFmpeg repeats times."""
 
 FLASH_AND_BEEP = ClipSpec("flash-and-beep", b_frames=2, has_flash_and_beep=True)
+FLASH_AND_BEEP_LIVE = ClipSpec("flash-and-beep-live", seconds=30, has_flash_and_beep=True)
+"""The same for browsers, whose decoders take no B-frames."""
 
 
 class MediaFolder:

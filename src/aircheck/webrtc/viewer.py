@@ -1,9 +1,11 @@
 """Viewer: a stream of the hub becomes RTP for one peer that watches.
 
-Pictures are passed through. A viewer begins at a key frame: a WebRTC publisher is asked for one; of other
-streams the back buffer holds the last, and what followed it is sent to be decoded but not waited for: its
-pictures all belong to the instant at which the viewer came, so that nobody watches late for having come in
-the middle. Large frames are spread over some milliseconds, because what bursts is lost on the way.
+Pictures are passed through, and Opus; other sound is made Opus once for all viewers.
+
+A viewer begins at a key frame: a WebRTC publisher is asked for one; of other streams the back buffer holds
+the last, and what followed it is sent to be decoded but not waited for: its pictures all belong to the instant
+at which the viewer came, so that nobody watches late for having come in the middle. Large frames are spread
+over some milliseconds, because what bursts is lost on the way.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from aircheck.media.track import Codec, Kind, Track
 from aircheck.webrtc.media import MediaLine
 from aircheck.webrtc.negotiate import Wanted
 from aircheck.webrtc.send_track import SendTrack
+from aircheck.webrtc.sound import Sounds, can_become_opus
 from aircheck.wire.rtp.errors import RtpError
 from aircheck.wire.rtp.rtcp import (
     FullIntraRequest,
@@ -68,8 +71,10 @@ def wanted_of(stream: Stream) -> Mapping[Kind, Wanted]:
             profile = track.config[1] if track.codec is Codec.H264 and len(track.config) > 1 else 0
             wanted[Kind.VIDEO] = Wanted((track.codec,), h264_profile=profile)
         elif track.is_audio and Kind.AUDIO not in wanted:
-            codec = track.codec if track.codec in _PASSED_SOUND else Codec.OPUS
-            wanted[Kind.AUDIO] = Wanted((codec,))
+            if track.codec in _PASSED_SOUND:
+                wanted[Kind.AUDIO] = Wanted((track.codec, Codec.OPUS))
+            elif can_become_opus(track.codec):
+                wanted[Kind.AUDIO] = Wanted((Codec.OPUS,))
     return wanted
 
 
@@ -87,6 +92,7 @@ class Viewer:
         transport: ViewerTransport,
         stream: Stream,
         clock: Clock,
+        sounds: Sounds,
         *,
         on_ended: Callable[[EndReason], None],
     ) -> None:
@@ -95,10 +101,11 @@ class Viewer:
         self._lines = {line.kind: line for line in lines}
         self._transport = transport
         self._clock = clock
+        self._sounds = sounds
         self._on_ended = on_ended
         self._loop = asyncio.get_running_loop()
-        self._tracks: dict[int, SendTrack | None] = {}
-        """By the number of the stream's track; None for those that no line takes."""
+        self._tracks: dict[tuple[int, Codec], SendTrack | None] = {}
+        """By number and codec of the stream's track; None for those that no line takes."""
         self._by_ssrc: dict[int, SendTrack] = {}
         self._needs_key = Kind.VIDEO in self._lines
         self._origin_s: float | None = None
@@ -114,6 +121,7 @@ class Viewer:
         """Begin with what is there already, and subscribe."""
         past = self.stream.back_buffer.packets()
         self.stream.subscribe(self)
+        self._listen()
         if self.stream.on_keyframe_wanted is None and past:
             self._catch_up(past)
         else:
@@ -126,11 +134,12 @@ class Viewer:
             return
         if len(self._queue) > QUEUE_MAX_PACKETS or self._is_losing():
             self._fall_behind()
-        packets: list[bytes] = []
-        for packet in batch.packets:
-            if self._may_send(packet):
-                packets += self._packetize(packet)
-        self._send(packets)
+        self._send_frames(batch.packets)
+
+    def take_sound(self, packets: Sequence[Packet]) -> None:
+        """Sound that was made Opus."""
+        if not self._is_closed:
+            self._send_frames(packets)
 
     def ended(self, reason: EndReason) -> None:
         if not self._is_closed:
@@ -177,9 +186,24 @@ class Viewer:
         self._queue.clear()
         if self._pacer is not None:
             self._pacer.cancel()
+        self._sounds.leave(self.stream, self.take_sound)
         self.stream.unsubscribe(self)
 
     # frames
+
+    def _listen(self) -> None:
+        """Have the sound made Opus, if that is what was agreed on and the stream has another codec."""
+        line = self._lines.get(Kind.AUDIO)
+        track = next((track for track in self.stream.tracks if track.is_audio), None)
+        if line is not None and track is not None and line.formats[0].codec is not track.codec:
+            self._sounds.listen(self.stream, track, self.take_sound)
+
+    def _send_frames(self, frames: Sequence[Packet]) -> None:
+        packets: list[bytes] = []
+        for frame in frames:
+            if self._may_send(frame):
+                packets += self._packetize(frame)
+        self._send(packets)
 
     def _may_send(self, packet: Packet) -> bool:
         """A viewer who waits for a key frame gets nothing else, sound neither: it would come first."""
@@ -205,9 +229,10 @@ class Viewer:
             return []
 
     def _track_of(self, track: Track) -> SendTrack | None:
-        if track.id not in self._tracks:
-            self._tracks[track.id] = self._new_track(track)
-        return self._tracks[track.id]
+        key = (track.id, track.codec)
+        if key not in self._tracks:
+            self._tracks[key] = self._new_track(track)
+        return self._tracks[key]
 
     def _new_track(self, track: Track) -> SendTrack | None:
         line = self._lines.get(track.kind)
