@@ -246,7 +246,7 @@ def test_a_folder_without_recordings_is_a_usage_error(aircheck: Aircheck) -> Non
     assert "no MP4 files there" in answer.stderr
 
 
-PROPERTIES = "ws.port=8080\nrecord_dir=/mnt/films\nrecord_rotation=20\nmp4_cutter_dir=/tmp\n"
+PROPERTIES = "ws.port=8080\nrecord_dir=/mnt/films\nrecord_rotation=20\nrecord_audio_buffer_max_size=9\n"
 
 
 def test_import_prints_settings_that_can_be_used(aircheck: Aircheck) -> None:
@@ -255,7 +255,7 @@ def test_import_prints_settings_that_can_be_used(aircheck: Aircheck) -> None:
     assert answer.returncode == 0
     record = tomllib.loads(answer.stdout)["record"]
     assert record == {"name_exclude_characters": '\x7f"\\ä', "rotation": "20", "dir": "/mnt/films"}
-    assert "warning: fp.properties:4: mp4_cutter_dir: " in answer.stderr
+    assert "warning: fp.properties:4: record_audio_buffer_max_size: " in answer.stderr
     assert "nothing to do with recordings: ws.port" in answer.stderr
     Path("aircheck.toml").write_text(answer.stdout)
     assert load_settings().record.dir == Path("/mnt/films")
@@ -265,7 +265,7 @@ def test_import_writes_a_new_file_and_never_over_another(aircheck: Aircheck) -> 
     Path("fp.properties").write_text(PROPERTIES)
     assert aircheck("import", "fp.properties", "-o", "new.toml").returncode == 0
     written = Path("new.toml").read_text()
-    assert "mp4_cutter_dir" in written
+    assert "record_audio_buffer_max_size" in written
     answer = aircheck("import", "fp.properties", "-o", "new.toml")
     assert (answer.returncode, Path("new.toml").read_text()) == (2, written)
     assert "new.toml exists" in answer.stderr

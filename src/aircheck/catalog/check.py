@@ -3,7 +3,8 @@
 Two walks, each in small parts, so that neither the number of rows nor that of files matters:
 
 1. Rows: a complete row has a file of its size; a growing one has a file that somebody is writing.
-2. Files: each is exactly one of growing, awaiting finalize, catalogued, foreign; else it is a finding.
+2. Files: each is exactly one of growing, awaiting finalize, catalogued, a kept clip, foreign; else it is a
+   finding.
 
 The server may go on recording meanwhile. Whatever looks wrong is looked at again with a fresh row, and what
 changed within the last `stale_after_s` is taken for work in progress.
@@ -26,7 +27,14 @@ from pathlib import Path
 
 from aircheck.catalog.catalog import Catalog
 from aircheck.catalog.findings import CheckReport, Finding, FindingKind
-from aircheck.catalog.rebuild import FileProbe, ProbedFile, rebuild_recording, rebuild_segment, with_sums
+from aircheck.catalog.rebuild import (
+    FileProbe,
+    ProbedClip,
+    ProbedFile,
+    rebuild_recording,
+    rebuild_segment,
+    with_sums,
+)
 from aircheck.clock import Clock, SystemClock
 from aircheck.errors import AircheckError, CatalogError
 from aircheck.facts import RecordingFacts, SegmentFacts, SegmentState
@@ -175,7 +183,7 @@ class _Check:
             self.report.growing += 1
 
     async def _look_into(self, file: _File) -> ProbedFile | None:
-        """A file that no row knows by its path: ours, or counted as foreign, gone or unreadable."""
+        """A file that no row knows by its path: ours, or counted as a clip, foreign, gone or unreadable."""
         try:
             probed = await asyncio.to_thread(self._probe.probe, file.path)
         except FileNotFoundError:
@@ -183,6 +191,9 @@ class _Check:
             return None
         except (OSError, AircheckError) as error:
             self._fault(Finding(FindingKind.UNREADABLE_FILE, file.path_text, str(error)))
+            return None
+        if isinstance(probed, ProbedClip):
+            self.report.clips += 1
             return None
         if probed is None:
             self.report.foreign += 1

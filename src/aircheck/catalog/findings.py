@@ -46,13 +46,14 @@ class Finding:
 
 @dataclass(slots=True)
 class CheckReport:
-    """Each file is counted once: growing, awaiting finalize, catalogued, foreign, or found at fault."""
+    """Each file is counted once: growing, awaiting finalize, catalogued, clip, foreign, or at fault."""
 
     rows: int = 0
     files: int = 0
     growing: int = 0
     awaiting_finalize: int = 0
     catalogued: int = 0
+    clips: int = 0
     foreign: int = 0
     at_fault: int = 0
     findings: list[Finding] = field(default_factory=list)

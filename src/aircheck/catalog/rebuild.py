@@ -32,10 +32,15 @@ class ProbedFile:
     tracks: tuple[TrackFacts, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ProbedClip:
+    """A part of a recording that is kept: a file of ours that needs no row."""
+
+
 class FileProbe(Protocol):
     """Looks into files; handed in by the app, because containers are not the catalogue's business."""
 
-    def probe(self, path: Path) -> ProbedFile | None:
+    def probe(self, path: Path) -> ProbedFile | ProbedClip | None:
         """None for a foreign file. Called in a thread. Raises OSError or AircheckError if it cannot tell."""
         ...
 

@@ -9,8 +9,9 @@ from rich.text import Text
 from aircheck.catalog import Catalog
 from aircheck.catalog.check import check
 from aircheck.catalog.findings import CheckReport, Finding
-from aircheck.catalog.rebuild import ProbedFile
+from aircheck.catalog.rebuild import ProbedClip, ProbedFile
 from aircheck.cli.views import console
+from aircheck.clip_note import decode_clip_note
 from aircheck.containers.recover import ForeignFileError, inspect_file
 from aircheck.segment_note import NoteError, decode_note
 from aircheck.settings import Settings
@@ -19,9 +20,11 @@ from aircheck.settings import Settings
 class MediaProbe:
     """Tells the catalogue what a media file is, by its own words and its note."""
 
-    def probe(self, path: Path) -> ProbedFile | None:
+    def probe(self, path: Path) -> ProbedFile | ProbedClip | None:
         try:
             file = inspect_file(path)
+            if decode_clip_note(file.note) is not None:
+                return ProbedClip()
             recording, segment = decode_note(file.note)
         except (ForeignFileError, NoteError):
             return None
@@ -55,7 +58,8 @@ def _show(report: CheckReport) -> None:
         out.print(_line(finding))
     out.print(
         f"{report.rows} rows, {report.files} files: {report.catalogued} catalogued, {report.growing} growing,"
-        f" {report.awaiting_finalize} to be finished, {report.foreign} not ours, {report.at_fault} at fault"
+        f" {report.awaiting_finalize} to be finished, {report.clips} clips, {report.foreign} not ours,"
+        f" {report.at_fault} at fault"
     )
 
 

@@ -131,6 +131,44 @@ def inspect(
 
 
 @app.command()
+def clip(
+    target: Annotated[
+        str, typer.Argument(help="A file, or a recording's id or file name as the catalogue has it.")
+    ],
+    config: Config = None,
+    start: Annotated[str | None, typer.Option(help="Where it begins, in seconds.")] = None,
+    end: Annotated[str | None, typer.Option(help="Where it ends, in seconds.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The new file; its extension chooses the container."),
+    ] = None,
+) -> None:
+    """Cut a part out of a recording without encoding, over all of its files, finished or growing.
+
+    MP4 begins with the picture that is on at the start, the other containers at the key frame before.
+    """
+    from aircheck.cli.cutting import clip_target
+
+    clip_target(target, start, end, output, _settings(config).catalog_path)
+
+
+@app.command()
+def join(
+    targets: Annotated[
+        list[str], typer.Argument(help="Files in their order, or a recording's id in the catalogue.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The new file; its extension chooses the container.")
+    ],
+    config: Config = None,
+) -> None:
+    """Put files one behind the other without encoding: those of a rotated recording become the stream."""
+    from aircheck.cli.cutting import join_targets
+
+    join_targets(targets, output, _settings(config).catalog_path)
+
+
+@app.command()
 def recover(
     paths: Annotated[list[Path], typer.Argument(help="Files, or folders to search for them.", exists=True)],
     force: Annotated[

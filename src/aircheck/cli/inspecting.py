@@ -25,7 +25,7 @@ def inspect_target(target: str, catalog_path: Path) -> Inspection:
     with _bar() as progress:
         if (path := Path(target)).exists():
             return _inspect_file(path, progress)
-        recording, segments = _looked_up(target, catalog_path)
+        recording, segments = find_in_catalogue(target, catalog_path)
         return inspect_segments(recording, segments, progress)
 
 
@@ -38,7 +38,7 @@ def _inspect_file(path: Path, progress: Progress) -> Inspection:
         ) from error
 
 
-def _looked_up(wanted: str, catalog_path: Path) -> tuple[RecordingFacts, tuple[SegmentFacts, ...]]:
+def find_in_catalogue(wanted: str, catalog_path: Path) -> tuple[RecordingFacts, tuple[SegmentFacts, ...]]:
     # Looking must not create a catalogue.
     found = asyncio.run(_find(wanted, catalog_path)) if catalog_path.exists() else None
     if found is None:

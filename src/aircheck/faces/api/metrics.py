@@ -130,6 +130,11 @@ METRICS = {
         _counter("aircheck_http_downloads_aborted", "Downloads whose client went away."),
         _counter("aircheck_http_downloads_failed", "Downloads that a disk error broke off."),
         _counter("aircheck_http_download_bytes", "Bytes of recorded files that were sent."),
+        _counter(
+            "aircheck_clips", "Clips that were asked for; reused ones were kept from before.", ("outcome",)
+        ),
+        _counter("aircheck_clip_cut_bytes", "Bytes of clips that were cut."),
+        _counter("aircheck_clip_cut_seconds", "Time that cutting them took."),
     )
 }
 
@@ -258,6 +263,10 @@ class NodeCollector(Collector):
             "aircheck_http_responses",
             _by_key({str(code): n for code, n in self._responses.items()}),
         )
+        clips = self._services.clips.counters
+        yield "aircheck_clips", [((name,), getattr(clips, name)) for name in ("cut", "reused", "failed")]
+        yield "aircheck_clip_cut_bytes", _one(clips.size_bytes)
+        yield "aircheck_clip_cut_seconds", _one(clips.cut_s)
         yield "aircheck_http_downloads", _one(downloads.opened)
         yield "aircheck_http_downloads_active", _one(downloads.active)
         yield "aircheck_http_downloads_aborted", _one(downloads.aborted)

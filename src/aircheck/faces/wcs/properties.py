@@ -37,9 +37,6 @@ _NEEDS_NOTHING = {
     "webm_cluster_duration_limit": "the writer chooses when clusters go to the disk",
     "webm_cluster_size_limit": "the writer chooses when clusters go to the disk",
 }
-_NOT_KEPT = {
-    "mp4_cutter_dir": "no parts are cut out of files, so none are kept",
-}
 _HOOKS = {"on_record_hook_script": "on_record", "on_multiple_record_hook_script": "on_multiple_record"}
 _AUDIO = {
     "record_audio_codec_sample_rate": ("audio_sample_rate", frozenset(aac.SAMPLE_RATES)),
@@ -50,13 +47,13 @@ _AUDIO = {
 KNOWN = frozenset(
     (
         *_NEEDS_NOTHING,
-        *_NOT_KEPT,
         *_AUDIO,
         "encode_record_name",
         "exclude_record_name_characters",
         "mp4_container_moov_first",
         "mp4_container_moov_first_reserve_space",
         "mp4_container_moov_reserved_space_size",
+        "mp4_cutter_dir",
         "on_multiple_record_hook_script",
         "on_record_hook_script",
         "record_dir",
@@ -118,9 +115,9 @@ def translate(properties: Collection[Property], file: str, *, formats: Collectio
     _translate_places(source, target)
     _translate_room(source, target)
     _translate_after(source, target)
-    for name, instead in (_NEEDS_NOTHING | _NOT_KEPT).items():
+    for name, instead in _NEEDS_NOTHING.items():
         if name in source:
-            source.warn(name, f"not needed: {instead}" if name in _NEEDS_NOTHING else instead)
+            source.warn(name, f"not needed: {instead}")
     if source.problems:
         raise ConfigError("\n".join(source.problems), remedy="Correct them, or take the lines out.")
     return ImportedSettings(target.tables, tuple(source.warnings), tuple(source.others()))
@@ -296,6 +293,9 @@ def _translate_places(source: _Source, target: _Target) -> None:
         target.set("record", "dir", folder)
         if not Path(folder).is_absolute():
             source.warn("record_dir", "it is looked for in the folder that the server is started in")
+    clips = source.text("mp4_cutter_dir")
+    if clips is not None and Path(clips).resolve() != Path(folder or "records").resolve():
+        target.set("clips", "dir", clips)
     if growing is None:
         return
     if Path(growing).resolve() == Path(folder or "records").resolve():
