@@ -3,9 +3,9 @@
 Pictures are passed through, and Opus; other sound is made Opus once for all viewers.
 
 A viewer begins at a key frame: a WebRTC publisher is asked for one; of other streams the back buffer holds
-the last, and what followed it is sent to be decoded but not waited for: its pictures all belong to the instant
-at which the viewer came, so that nobody watches late for having come in the middle. Large frames are spread
-over some milliseconds, because what bursts is lost on the way.
+the last, and what followed it is sent to be decoded but not waited for: its pictures all belong to the
+instant at which the viewer came, so that nobody watches late for having come in the middle. Large frames are
+spread over some milliseconds, because what bursts is lost on the way.
 """
 
 from __future__ import annotations
