@@ -132,6 +132,22 @@ def frames_of_clip(path: Path, kind: Kind, ssrc: int, payload_type: int) -> list
     return frames
 
 
+def renumbered(frames: list[SentFrame], *, ticks: int = 0) -> list[SentFrame]:
+    """Frames with sequence numbers without a hole, over the end of 16 bits; so many ticks from one to the
+    next, or with the timestamps that they have."""
+    numbers = itertools.count(65_500)
+    start = frames[0].packets[0].timestamp
+    new: list[SentFrame] = []
+    for at, frame in enumerate(frames):
+        timestamp = start + at * ticks & 0xFFFFFFFF if ticks else frame.packets[0].timestamp
+        new_packets = (
+            replace(packet, sequence_number=next(numbers) & 0xFFFF, timestamp=timestamp)
+            for packet in frame.packets
+        )
+        new.append(replace(frame, packets=tuple(new_packets)))
+    return new
+
+
 @dataclass
 class SendTrack:
     """One track of the browser. `late_s` is how much later than its capture it is sent."""

@@ -256,6 +256,47 @@ async def test_a_taken_name_is_replaced_or_versioned_when_asked(tmp_path: Path, 
         assert told == [("renamed", "cam_0.mp4"), ("renamed", "cam_1.mp4")]
 
 
+@pytest.mark.parametrize("policy", [OnConflict.OVERWRITE, OnConflict.VERSION])
+async def test_a_split_never_displaces_a_file_of_its_own_recording(
+    tmp_path: Path, policy: OnConflict
+) -> None:
+    batches = list(av_batches(4000))
+    async with Rig(tmp_path) as rig:
+        stream = new_stream("cam")
+        recording = rig.recorder.record(stream, make_plan(tmp_path, on_conflict=policy), requested_by="test")
+        await feed(stream, batches[:4])
+        for place in (4, 9):
+            rig.recorder.split(recording)
+            await feed(stream, batches[place : place + 5])
+        _, segments = await rig.finish(recording)
+    assert [segment.file_name for segment in segments] == ["cam.mp4", "cam_0001.mp4", "cam_0002.mp4"]
+    found = [payloads(segment.path)["video"] for segment in segments]
+    assert sum(found, []) == sent(batches[:14])["video"]
+
+
+async def test_rotated_files_are_numbered_where_the_template_says(tmp_path: Path) -> None:
+    plan = make_plan(
+        tmp_path, "{streamName}_part{part:0000}", rotation=RotationRule(duration_ms=1000), settle_s=0.0
+    )
+    async with Rig(tmp_path) as rig:
+        _, segments = await rig.record(new_stream("cam"), av_batches(3000), plan)
+    assert [segment.file_name for segment in segments] == [f"cam_part000{number}.mp4" for number in range(3)]
+
+
+@pytest.mark.parametrize("template", ["{streamName}", "{time:%Y}/{streamName}", "{streamName}-{duration}"])
+async def test_without_numbers_rotated_files_that_have_one_name_get_free_ones(
+    tmp_path: Path, template: str
+) -> None:
+    plan = make_plan(tmp_path, template, rotation=RotationRule(duration_ms=1000), has_rotation_index=False)
+    batches = list(av_batches(4000))
+    async with Rig(tmp_path) as rig:
+        _, segments = await rig.record(new_stream("cam"), batches, plan)
+    names = [Path(segment.path).stem for segment in segments]
+    assert len(set(names)) == len(names) == 4
+    assert not any(name.endswith("_1") for name in names)
+    assert sum((payloads(segment.path)["video"] for segment in segments), []) == sent(batches)["video"]
+
+
 async def test_a_new_recording_is_refused_below_the_disks_reserve(tmp_path: Path) -> None:
     async with Rig(tmp_path) as rig:
         with pytest.raises(DiskReserveError, match="kept in reserve"):
@@ -317,3 +358,18 @@ async def test_the_names_of_rotated_files_are_numbered_while_they_grow(tmp_path:
         await feed(stream, av_batches(600))
         assert recording.segments[0].facts.file_name == "cam-{endTime}_1.mp4"
         await rig.finish(recording)
+
+
+async def test_a_track_that_changes_while_the_recording_settles_leaves_no_empty_file(tmp_path: Path) -> None:
+    other = replace(VIDEO, width=640, height=360)
+    batches = [
+        *av_batches(400, audio_track=None),
+        *av_batches(400, start_ms=400, audio_track=None, video_track=other),
+    ]
+    async with Rig(tmp_path) as rig:
+        facts, segments = await rig.record(new_stream("cam"), batches, make_plan(tmp_path))
+    assert facts.state is RecordingState.COMPLETE
+    assert [(segment.tracks[0].width, segment.tracks[0].packets) for segment in segments] == [
+        (320, 10),
+        (640, 10),
+    ]

@@ -16,10 +16,10 @@ from helpers.rtp_media import (
     Batches,
     Publication,
     SendTrack,
-    SentFrame,
     durations_ms,
     line,
     make_clip,
+    renumbered,
     track_of_clip,
 )
 from helpers.tools import requires
@@ -77,22 +77,6 @@ def test_every_frame_of_a_clean_stream_arrives(clips: Path, codec: Codec) -> Non
     assert seen.end_reason is EndReason.UNPUBLISHED
     assert {name: count for name, count in publication.publisher.notices().items() if count} == {}
     assert publication.browser.keyframe_requests == 0
-
-
-def renumbered(frames: list[SentFrame], *, ticks: int = 0) -> list[SentFrame]:
-    """Frames with sequence numbers without a hole, over the end of 16 bits; so many ticks from one to the
-    next, or with the timestamps that they have."""
-    numbers = itertools.count(65_500)
-    start = frames[0].packets[0].timestamp
-    new: list[SentFrame] = []
-    for at, frame in enumerate(frames):
-        timestamp = start + at * ticks & 0xFFFFFFFF if ticks else frame.packets[0].timestamp
-        new_packets = (
-            replace(packet, sequence_number=next(numbers) & 0xFFFF, timestamp=timestamp)
-            for packet in frame.packets
-        )
-        new.append(replace(frame, packets=tuple(new_packets)))
-    return new
 
 
 def skews_ms(publication: Publication, seen: Batches) -> list[float]:

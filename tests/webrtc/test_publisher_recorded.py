@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from helpers.impairment import Impairment
 from helpers.packets import new_stream
 from helpers.probe import decode_complaints
 from helpers.recorder_rig import Rig, make_plan
-from helpers.rtp_media import Publication, SendTrack, make_clip, track_of_clip
+from helpers.rtp_media import Publication, SendTrack, make_clip, renumbered, track_of_clip
 from helpers.tools import requires
 
 from aircheck.containers.verify import FileVerdict, verify_file
@@ -62,6 +63,12 @@ def frames_of(verdict: FileVerdict, kind: str) -> int:
     return track.decoded_frames if track is not None else 0
 
 
+def offsets_ms(verdict: FileVerdict) -> list[float]:
+    """For each beep, by how much it comes later than the nearest flash, if that is near at all."""
+    nearest = [(beep, min(verdict.flashes_s, key=lambda one: abs(one - beep))) for beep in verdict.beeps_s]
+    return [1000 * (beep - flash) for beep, flash in nearest if abs(beep - flash) < 0.5]
+
+
 def bad_path(seed: int = 3) -> dict[str, Impairment]:
     return {
         "up": Impairment(
@@ -94,7 +101,7 @@ async def test_a_browser_over_a_bad_path_is_recorded_whole(
     assert publication.stream.notices()["rtp_packets_lost"] == 0
     assert frames_of(verdict, "video") == 30 * SECONDS
     assert len(verdict.flashes_s) == len(verdict.beeps_s) == SECONDS
-    offsets = [1000 * (b - f) for b, f in zip(verdict.beeps_s, verdict.flashes_s, strict=True)]
+    offsets = offsets_ms(verdict)
     assert max(map(abs, offsets)) <= 20, offsets
 
 
@@ -114,5 +121,82 @@ async def test_opus_becomes_aac_in_mp4_where_that_is_wanted(tmp_path: Path, clip
         (segment,) = await record(publication, rig, audio=AudioPlan(48_000, 2, 5, copies_to_mp4=False))
         verdict = judge(segment)
     assert {track.codec for track in verdict.tracks} == {"h264", "aac"}
-    offsets = [1000 * (b - f) for b, f in zip(verdict.beeps_s, verdict.flashes_s, strict=True)]
+    offsets = offsets_ms(verdict)
     assert max(map(abs, offsets)) <= 20, offsets
+
+
+@pytest.mark.parametrize(("codec", "files"), [(Codec.VP8, 1), (Codec.VP9, 1), (Codec.H264, 2)])
+async def test_pictures_that_change_their_size_are_recorded_whole(
+    codec: Codec, files: int, tmp_path: Path, clips: Path
+) -> None:
+    """As a browser's do when its bit rate grows, and a phone's when it is turned."""
+    small, large = (
+        track_of_clip(make_clip(clips, codec, None, size=size), "1", codec, ssrc=2000)
+        for size in ("320x180", "360x640")
+    )
+    small.frames = renumbered([*small.frames[:30], *large.frames[30:]], ticks=3000)
+    publication = Publication(new_stream(), [small])
+    async with Rig(tmp_path) as rig:
+        segments = await record(publication, rig)
+        verdicts = [judge(segment) for segment in segments]
+    assert len(segments) == files
+    assert sum(frames_of(verdict, "video") for verdict in verdicts) == 120
+
+
+async def test_what_cannot_be_had_again_leaves_a_gap_and_nothing_broken(tmp_path: Path, clips: Path) -> None:
+    tracks = browser_tracks(clips, Codec.VP8, Codec.OPUS)
+    sound, video = tracks
+    video.frames[40] = replace(video.frames[40], packets=())
+    del sound.frames[60:65]
+    publication = Publication(new_stream(), tracks)
+    async with Rig(tmp_path) as rig:
+        (segment,) = await record(publication, rig)
+        verdict = judge(segment)
+    assert frames_of(verdict, "video") == 100
+    offsets = offsets_ms(verdict)
+    assert len(offsets) == SECONDS
+    assert max(map(abs, offsets)) <= 20, offsets
+
+
+async def test_sound_with_pauses_stays_in_step_when_it_becomes_aac(tmp_path: Path, clips: Path) -> None:
+    """Opus DTX sends nothing for up to 400 ms at a time: silence takes its place."""
+    tracks = browser_tracks(clips, Codec.H264, Codec.OPUS)
+    sound = tracks[0]
+    kept = [frame for at, frame in enumerate(sound.frames) if at % 50 <= 10 or at % 20 == 0]
+    sound.frames = renumbered(kept)
+    publication = Publication(new_stream(), tracks)
+    async with Rig(tmp_path) as rig:
+        (segment,) = await record(publication, rig, audio=AudioPlan(48_000, 2, 5, copies_to_mp4=False))
+        verdict = judge(segment)
+    offsets = offsets_ms(verdict)
+    assert len(offsets) == SECONDS
+    assert max(map(abs, offsets)) <= 25, offsets
+
+
+@pytest.mark.parametrize("codec", [Codec.VP8, Codec.H264])
+async def test_sound_that_is_added_later_is_recorded_in_step(
+    codec: Codec, tmp_path: Path, clips: Path
+) -> None:
+    tracks = browser_tracks(clips, codec, Codec.OPUS, seconds=8)
+    sound = tracks[0]
+    del sound.frames[:230]
+    sound.reports_at_s = (5.5, 6.5)
+    publication = Publication(new_stream(), tracks)
+    async with Rig(tmp_path) as rig:
+        segments = await record(publication, rig)
+        verdicts = [judge(segment) for segment in segments]
+    assert sum(frames_of(verdict, "video") for verdict in verdicts) == 240
+    assert sum(frames_of(verdict, "audio") for verdict in verdicts) in (170, 171)
+    offsets = offsets_ms(verdicts[-1])
+    assert len(offsets) == 3
+    assert max(map(abs, offsets)) <= 20, offsets
+
+
+async def test_a_recording_that_is_stopped_early_has_what_came(tmp_path: Path, clips: Path) -> None:
+    publication = Publication(new_stream(), browser_tracks(clips, Codec.VP8, Codec.OPUS))
+    async with Rig(tmp_path) as rig:
+        recording = rig.recorder.record(publication.stream, make_plan(tmp_path), requested_by="test")
+        publication.run(1.5)
+        _, (segment,) = await rig.finish(recording)
+        verdict = judge(segment)
+    assert frames_of(verdict, "video") == 45

@@ -294,8 +294,8 @@ class Recording:
         assert self._settling is not None
         self._skipped_while_settling = self._settling.skipped_packets
         self._settling = None
-        for packet in packets:
-            self._segmenter.know(packet.track)
+        for packet in reversed(packets):
+            self._segmenter.know(packet.track)  # the first of each: what it changed to comes with its packets
         segment = self._segmenter.begin(min(map(pts_ms, packets)))
         if self.plan.max_duration_ms is not None:
             self._ends_at_ms = segment.start_ms + self.plan.max_duration_ms
