@@ -270,8 +270,8 @@ async def test_a_split_never_displaces_a_file_of_its_own_recording(
             await feed(stream, batches[place : place + 5])
         _, segments = await rig.finish(recording)
     assert [segment.file_name for segment in segments] == ["cam.mp4", "cam_0001.mp4", "cam_0002.mp4"]
-    found = [payloads(segment.path)["video"] for segment in segments]
-    assert sum(found, []) == sent(batches[:14])["video"]
+    found = [picture for segment in segments for picture in payloads(segment.path)["video"]]
+    assert found == sent(batches[:14])["video"]
 
 
 async def test_rotated_files_are_numbered_where_the_template_says(tmp_path: Path) -> None:
@@ -294,7 +294,8 @@ async def test_without_numbers_rotated_files_that_have_one_name_get_free_ones(
     names = [Path(segment.path).stem for segment in segments]
     assert len(set(names)) == len(names) == 4
     assert not any(name.endswith("_1") for name in names)
-    assert sum((payloads(segment.path)["video"] for segment in segments), []) == sent(batches)["video"]
+    found = [picture for segment in segments for picture in payloads(segment.path)["video"]]
+    assert found == sent(batches)["video"]
 
 
 async def test_a_new_recording_is_refused_below_the_disks_reserve(tmp_path: Path) -> None:

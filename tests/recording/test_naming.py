@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
@@ -92,6 +93,25 @@ def test_rotated_files_are_numbered_before_the_extension() -> None:
     assert name_of("{streamName}-{startTime}-{endTime}", part=2) == "news-1553577643961-1553577663988_2.mp4"
 
 
+@pytest.mark.parametrize(
+    ("template", "names"),
+    [
+        ("{streamName}_part{part:0000}", ["news_part0000.mp4", "news_part0001.mp4", "news_part0011.mp4"]),
+        ("{part:1}-{streamName}", ["1-news.mp4", "2-news.mp4", "12-news.mp4"]),
+        ("{part:98}", ["98.mp4", "99.mp4", "109.mp4"]),
+        ("{part:01}/{streamName}", ["01/news.mp4", "02/news.mp4", "12/news.mp4"]),
+    ],
+)
+def test_a_template_may_say_how_the_first_file_is_numbered(template: str, names: list[str]) -> None:
+    assert [name_of(template, replace(KNOWN, part=part)) for part in (1, 2, 12)] == names
+
+
+def test_folders_by_date_and_names_by_time_in_a_zone() -> None:
+    """As EvoStream names files with `dateFolderStructure`; there the zone is the machine's, `local`."""
+    template = "{streamName}/{time@Asia/Tokyo:%Y%m%d}/{streamName}-{time@Asia/Tokyo:%Y%m%d-%H%M%S}"
+    assert name_of(template) == "news/20261121/news-20261121-120000.mp4"
+
+
 def test_an_element_not_known_yet_stays_literal_in_the_preview() -> None:
     template = NameTemplate.parse("{streamName}-{startTimeMillis}-{endTime}")
     growing = NameElements(stream_name="003f", start_ns=1_563_776_713_987_000_000)
@@ -107,7 +127,9 @@ def test_what_is_unknown_at_the_end_is_left_empty() -> None:
     assert name_of("{streamName}-{videoCodec}", NameElements(stream_name="radio")) == "radio-.mp4"
 
 
-@pytest.mark.parametrize("template", ["{strreamName}", "{}", "{time}", "{time:}", "{streamname}"])
+@pytest.mark.parametrize(
+    "template", ["{strreamName}", "{}", "{time}", "{time:}", "{streamname}", "{part}", "{part:}", "{part:a}"]
+)
 def test_an_unknown_element_is_refused_with_the_list_of_known_ones(template: str) -> None:
     with pytest.raises(ConfigError, match="unknown element") as refused:
         NameTemplate.parse(template)

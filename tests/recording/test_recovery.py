@@ -278,3 +278,10 @@ async def test_a_recovered_file_is_numbered_if_it_was_to_be_whatever_the_setting
     root, journal = await crash(tmp_path)
     await recover(root, journal, rotation=RotationRule(duration_ms=1000))
     assert [path.name for path in root.glob("*.mp4")] == ["cam.mp4"]
+
+
+async def test_recovered_files_have_the_numbers_that_the_template_gives(tmp_path: Path) -> None:
+    rule = RotationRule(duration_ms=1000)
+    root, journal = await crash(tmp_path, template="{streamName}_part{part:0000}", rotation=rule)
+    await recover(root, journal, rotation=rule)
+    assert sorted(path.name for path in root.glob("*.mp4")) == [f"cam_part000{part}.mp4" for part in range(3)]

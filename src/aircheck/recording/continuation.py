@@ -50,6 +50,8 @@ from aircheck.segment_note import NoteError, decode_note
 
 _log = logging.getLogger(__name__)
 
+_DIGITS = re.compile(r"[0-9]+")
+
 WAIT_S = 10.0
 """So long media waits in memory for a file that is being finished or recovered."""
 
@@ -318,7 +320,9 @@ def with_sums(recording: RecordingFacts, segments: Iterable[SegmentFacts]) -> Re
 
 def _series(first: str) -> Callable[[str], bool]:
     """Whether a name is one of those that a rotated recording has whose first file is called so."""
-    stem, _, extension = first.rpartition("_1.")
+    stem, is_behind, extension = first.rpartition("_1.")
+    if not is_behind:  # the template says where the number stands
+        return lambda name: _DIGITS.sub("", name) == _DIGITS.sub("", first)
     pattern = re.compile(rf"{re.escape(stem)}_[0-9]+\.{re.escape(extension)}")
     return lambda name: pattern.fullmatch(name) is not None
 

@@ -25,6 +25,7 @@ from aircheck.recording import finalize
 from aircheck.recording.continuation import Continuations
 from aircheck.recording.journal import FinishedFiles, Journal
 from aircheck.recording.names import final_name, preview_name
+from aircheck.recording.naming import OnConflict
 from aircheck.recording.recording import Recording
 from aircheck.recording.reports import ROW_TIMEOUT_S, Reports
 from aircheck.recording.segment import FinalizedFile, Segment
@@ -199,6 +200,7 @@ class Filing:
 
     async def _make_final(self, recording: Recording, segment: Segment, facts: SegmentFacts) -> SegmentFacts:
         continuation = self._continuations.of(segment)
+        own = {Path(earlier.path) for earlier in recording.completed}
 
         def work() -> tuple[FinalizedFile, finalize.Placement]:
             assert segment.writer is not None
@@ -210,7 +212,9 @@ class Filing:
                 path, name = continuation.file.path, facts.file_name
                 return finalized, finalize.place_back(path, plan.record_dir, name, facts.id)
             name = final_name(recording.current_facts(), known, plan)
-            return finalized, finalize.place(Path(facts.path), plan.record_dir, name, plan.on_conflict)
+            # A file of this very recording makes way for no other of it.
+            on_conflict = OnConflict.FREE_NUMBER if plan.record_dir / name in own else plan.on_conflict
+            return finalized, finalize.place(Path(facts.path), plan.record_dir, name, on_conflict)
 
         finalized, placement = await recording.volume.finalize(work)
         await self._tell_displaced(recording, placement)

@@ -19,7 +19,7 @@ def expected_name(recording: RecordingFacts, plan: RecordingPlan) -> str:
         login=recording.login,
         start_ns=recording.start_ns,
     )
-    part = 1 if is_series(plan) else None
+    part = 1 if _is_numbered(plan) else None
     return plan.template.preview(unknown, extension=recording.container, part=part)
 
 
@@ -32,12 +32,12 @@ def settled_name(recording: RecordingFacts, segment: SegmentFacts, plan: Recordi
 
 def preview_name(recording: RecordingFacts, segment: SegmentFacts, plan: RecordingPlan) -> str:
     """The name while the file grows: what is not known yet stays a literal `{endTime}`."""
-    return _preview(recording, segment, plan, is_numbered=is_series(plan))
+    return _preview(recording, segment, plan, is_numbered=_is_numbered(plan))
 
 
 def final_name(recording: RecordingFacts, segment: SegmentFacts, plan: RecordingPlan) -> str:
     """The name of a finished file, relative to the record folder."""
-    return _final(recording, segment, plan, is_numbered=is_series(plan))
+    return _final(recording, segment, plan, is_numbered=_is_numbered(plan))
 
 
 def recovered_name(recording: RecordingFacts, segment: SegmentFacts, plan: RecordingPlan) -> str:
@@ -48,7 +48,12 @@ def recovered_name(recording: RecordingFacts, segment: SegmentFacts, plan: Recor
 
 def is_series(plan: RecordingPlan) -> bool:
     """Whether files of such a recording have a number each."""
-    return plan.has_rotation_index and plan.rotation.is_rotating
+    return plan.rotation.is_rotating and (plan.has_rotation_index or plan.template.has_part)
+
+
+def _is_numbered(plan: RecordingPlan) -> bool:
+    """Whether a number is put behind the name: the template may have a place of its own for it."""
+    return is_series(plan) and not plan.template.has_part
 
 
 def _preview(
@@ -84,6 +89,7 @@ def _elements(recording: RecordingFacts, segment: SegmentFacts, *, is_final: boo
         duration_ms=segment.duration_ms if is_final else None,
         audio_codec=_codec(segment, "audio"),
         video_codec=_codec(segment, "video"),
+        part=segment.index,
     )
 
 

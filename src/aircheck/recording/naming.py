@@ -13,6 +13,8 @@ Elements. Those with a cap keep at most so many characters:
     {mediaSessionId} {login}               36, 32
     {audioCodec} {videoCodec}              4
     {time:FORMAT} {time@ZONE:FORMAT}       start by the server's clock, in the words of `strftime`; UTC
+    {part:FIRST}                           the file's number in the recording; FIRST is that of the first file
+                                           as it is to be written: `1`, `0000`
 
 A name is a promise about the disk: whatever a stream is called, the result stays below the record folder,
 each of its parts is an ordinary visible file name of at most 255 bytes, and only slashes of the template
@@ -88,6 +90,8 @@ class NameElements:
     duration_ms: int | None = None
     audio_codec: str | None = None
     video_codec: str | None = None
+    part: int = 1
+    """Number of the file in its recording, from 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,17 @@ class _Time:
         return start.astimezone(self.zone).strftime(self.format)
 
 
-_Part = _Literal | _Element | _Time
+@dataclass(frozen=True, slots=True)
+class _Number:
+    text: str
+    first: str
+    """The number of the first file, as it is to be written."""
+
+    def value(self, elements: NameElements) -> str | None:
+        return str(int(self.first) + elements.part - 1).zfill(len(self.first))
+
+
+_Part = _Literal | _Element | _Time | _Number
 
 
 def _session_id(elements: NameElements) -> str:
@@ -147,9 +161,13 @@ _ELEMENTS: dict[str, tuple[Callable[[NameElements], str | int | None], int | Non
     "audioCodec": (lambda known: known.audio_codec, 4),
     "videoCodec": (lambda known: known.video_codec, 4),
 }
-_KNOWN = ", ".join(f"{{{name}}}" for name in _ELEMENTS) + ", {time:%Y%m%d-%H%M%S}, {time@Europe/Paris:%H%M}"
+_KNOWN = (
+    ", ".join(f"{{{name}}}" for name in _ELEMENTS)
+    + ", {time:%Y%m%d-%H%M%S}, {time@Europe/Paris:%H%M}, {part:0001}"
+)
 _TOKEN = re.compile(r"\{([^{}]*)\}|([^{}]+)|([{}])")
 _TIME = re.compile(r"time(?:@(?P<zone>[^:]*))?:(?P<format>.+)", re.DOTALL)
+_NUMBER = re.compile(r"part:(?P<first>[0-9]{1,9})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,13 +201,18 @@ class NameTemplate:
     def resolve(self, elements: NameElements, *, extension: str, part: int | None = None) -> str:
         """The final name, relative to the record folder. What is not known even now is left empty.
 
-        `part` is the number of the file in a rotated recording, from 1.
+        `part` is a number to put behind the name: that of the file in a rotated recording, from 1.
         """
         number = "" if part is None else f"_{part}"
         *folders, stem = (self._join(pieces, elements) for pieces in self._components)
         return "/".join(
             [*(self._fit(name, "") for name in folders), self._fit(stem, f"{number}.{extension}")]
         )
+
+    @property
+    def has_part(self) -> bool:
+        """Whether the files of a recording have numbers by the template itself."""
+        return any(isinstance(piece, _Number) for pieces in self._components for piece in pieces)
 
     def is_settled(self, elements: NameElements) -> bool:
         """Whether all that the name is made of is known."""
@@ -241,6 +264,8 @@ def _pieces(token: re.Match[str]) -> list[_Part]:
         zone = _zone(time["zone"])
         _check_format(time["format"])
         return [_Time(f"{{{element}}}" if text else "", text, zone) for text in time["format"].split("/")]
+    if (number := _NUMBER.fullmatch(element)) is not None:
+        return [_Number(f"{{{element}}}", number["first"])]
     if element not in _ELEMENTS:
         raise ConfigError(
             f'unknown element "{{{element}}}" in a file name template', remedy=f"Known: {_KNOWN}."
