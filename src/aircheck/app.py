@@ -139,6 +139,7 @@ class Node:
             self.journal,
             plan if settings.record.enabled else None,
             keep_past_ms=plan.pre_roll_ms,
+            unrecorded_protocols=() if settings.record.rtmp_streams else ("rtmp", "rtmps"),
         )
         self.control = ControlService(
             self.registry,

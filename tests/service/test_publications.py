@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from helpers.facts_samples import SECOND_NS, START_NS, a_recording, a_stream
 from helpers.live_node import LiveNode
-from helpers.packets import av_batches
+from helpers.packets import av_batches, stream_facts
 from helpers.recorder_rig import make_plan
 
 from aircheck.app import Node
 from aircheck.catalog import Catalog
 from aircheck.facts import EndReason, EventKind, RecordingState
+from aircheck.hub.stream import Stream
 from aircheck.recording import volume
 from aircheck.service import publications
 from aircheck.service.journal import CatalogJournal
@@ -78,6 +79,17 @@ async def test_a_node_that_starts_after_a_crash_closes_what_was_live(tmp_path: P
         stream = await node.catalog.stream("cut-off")
     assert stream is not None
     assert (stream.ended_ns, stream.end_reason) == (START_NS, EndReason.CRASHED)
+
+
+async def test_streams_of_a_protocol_that_is_not_to_be_recorded_are_not(tmp_path: Path) -> None:
+    async with LiveNode.opened(tmp_path) as node:
+        PublicationService(
+            node.registry, node.recorder, node.journal, node.plan, unrecorded_protocols=("rtmp", "rtmps")
+        )
+        for number, protocol in enumerate(("rtmp", "rtmps", "websdk")):
+            facts = replace(stream_facts(protocol, stream_id=str(number)), protocol=protocol)
+            node.registry.publish(Stream(facts))
+        assert [recording.facts.stream_name for recording in node.recorder] == ["websdk"]
 
 
 async def test_a_stream_that_found_the_disk_full_is_recorded_once_there_is_room(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from aircheck.errors import AircheckError
@@ -29,8 +29,8 @@ RETRY_S = 3.0
 class PublicationService:
     """Follows the registry.
 
-    `plan` is the recording that every stream gets whose publisher did not decline; `None` records only what
-    calls ask for, whatever publishers want.
+    `plan` is the recording that every stream gets whose publisher did not decline, but for those of
+    `unrecorded_protocols`; `None` records only what calls ask for, whatever publishers want.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class PublicationService:
         plan: RecordingPlan | None,
         *,
         keep_past_ms: int = 0,
+        unrecorded_protocols: Collection[str] = (),
     ) -> None:
         self.tasks = TaskGroup("publications")
         self.failed_starts = 0
@@ -50,6 +51,7 @@ class PublicationService:
         self._journal = journal
         self._plan = plan
         self._keep_past_ms = keep_past_ms
+        self._unrecorded_protocols = frozenset(unrecorded_protocols)
         registry.listen(published=self._published, ended=self._ended)
 
     def _published(self, stream: Stream) -> None:
@@ -57,7 +59,7 @@ class PublicationService:
         if self._keep_past_ms:
             stream.back_buffer.keep(self._keep_past_ms)
         self.tasks.spawn(self._keep(stream, EventKind.STREAM_PUBLISHED, facts.published_ns), "published")
-        plan = self._plan if stream.wants_recording is not False else None
+        plan = self._plan_for(stream)
         try:
             is_continued = self._recorder.welcome(stream)
             if plan is not None and not is_continued:
@@ -67,6 +69,10 @@ class PublicationService:
             _log.error("cannot record stream=%s session=%s error=%s", stream.name, facts.session_id, error)
             if plan is not None:
                 self._waiting[stream.id] = self.tasks.spawn(self._try_again(stream, plan), "try again")
+
+    def _plan_for(self, stream: Stream) -> RecordingPlan | None:
+        is_declined = stream.wants_recording is False
+        return None if is_declined or stream.facts.protocol in self._unrecorded_protocols else self._plan
 
     async def _try_again(self, stream: Stream, plan: RecordingPlan) -> None:
         """A disk that was full or gone when the stream came need not stay so."""

@@ -338,6 +338,11 @@ class RecordSettings(Section):
         description="Where growing files live; empty: inside `dir`. On another file system each finished "
         "file is copied, so stopping costs time and I/O that grow with the recording.",
     )
+    rtmp_streams: bool = Field(
+        default=True,
+        description="Record streams that come in by RTMP like all others. Off: they are recorded only where "
+        "a call asks for it.",
+    )
     name: TemplateText = Field(
         default="stream-{mediaSessionId}-{login}",
         description="Template of file names, with elements such as `{streamName}` or "

@@ -48,6 +48,7 @@ def test_a_whole_file_is_taken_over() -> None:
     assert found.values == {
         "record": {
             "enabled": True,
+            "rtmp_streams": True,
             "name": "{streamName}-{startTime}-{endTime}",
             "rotation": "20",
             "dir": "/mnt/records",
@@ -68,8 +69,14 @@ def test_a_whole_file_is_taken_over() -> None:
         ("record_streams=true", {"record": {"enabled": True}}),
         ("record_streams=FALSE", {"record": {"enabled": False}}),
         ("record_streams=", {}),
-        ("record_flash_published_streams=true", {"record": {"enabled": True}}),
-        ("record_streams=false\nrecord_flash_published_streams=true", {"record": {"enabled": False}}),
+        ("record_flash_published_streams=true", {"record": {"rtmp_streams": True}}),
+        ("record_flash_published_streams=false", {"record": {"rtmp_streams": False}}),
+        ("record_streams=false", {"record": {"enabled": False}}),
+        (
+            "record_streams=true\nrecord_flash_published_streams=false",
+            {"record": {"enabled": True, "rtmp_streams": False}},
+        ),
+        ("disable_rest_requests=false", {}),
         ("record_rtsp_streams=true", {}),
         ("record_h264_to_ts=true", {"record": {"format": "ts"}}),
         ("record_h264_to_ts=false", {}),
@@ -127,7 +134,14 @@ def test_a_property_becomes_a_setting(text: str, expected: dict[str, dict[str, o
 @pytest.mark.parametrize(
     ("text", "expected", "warning"),
     [
-        ("record_flash_published_streams=false", {"record": {"enabled": False}}, "no stream is recorded by"),
+        ("disable_rest_requests=true", {}, "nobody is asked"),
+        (
+            "rest_hook_send_hash=true\nrest_hook_secret_key=1234567890",
+            {"backend_hooks": {"secret": "1234567890"}},
+            "set [backend_hooks] url",
+        ),
+        ("rest_hook_secret_key=1234567890", {}, "set [backend_hooks] url"),
+        ("rest_request_timeout=5", {"backend_hooks": {"timeout_s": 5}}, "set [backend_hooks] url"),
         ("record_rtsp_streams=false", {}, "are recorded like all others"),
         (
             "record_formats=h264-mp4,vp8-mkv",

@@ -30,6 +30,8 @@ _SWITCHES = {"true": True, "false": False}
 _ENCODING = re.compile(r"true\s*,\s*(hex|base64)", re.IGNORECASE)
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
+_BACKEND_TIMEOUT_MAX_S = 300
+
 _NEEDS_NOTHING = {
     "record_audio_buffer_max_size": "start, end and duration of files are exact without a buffer",
     "file_recorder_thread_pool_max_size": "each disk has one writer thread, which is enough",
@@ -56,6 +58,7 @@ KNOWN = frozenset(
         "mp4_cutter_dir",
         "on_multiple_record_hook_script",
         "on_record_hook_script",
+        "disable_rest_requests",
         "record_dir",
         "record_flash_published_streams",
         "record_formats",
@@ -67,11 +70,14 @@ KNOWN = frozenset(
         "record_stop_timeout",
         "record_streams",
         "record_tmp_dir",
+        "rest_hook_secret_key",
+        "rest_hook_send_hash",
+        "rest_request_timeout",
         "stream_record_policy",
         "stream_record_policy_template",
     )
 )
-"""Every property that has to do with recordings."""
+"""Every property that has to do with recordings, and with the backend that lets peers in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +121,7 @@ def translate(properties: Collection[Property], file: str, *, formats: Collectio
     _translate_places(source, target)
     _translate_room(source, target)
     _translate_after(source, target)
+    _translate_backend(source, target)
     for name, instead in _NEEDS_NOTHING.items():
         if name in source:
             source.warn(name, f"not needed: {instead}")
@@ -182,16 +189,11 @@ class _Source:
 
 
 def _translate_what(source: _Source, target: _Target) -> None:
-    all_streams, rtmp_streams = (
-        source.switch(name) for name in ("record_streams", "record_flash_published_streams")
-    )
-    if all_streams is not None or rtmp_streams is not None:
-        target.set("record", "enabled", False not in (all_streams, rtmp_streams))
-    if rtmp_streams is False and all_streams is not False:
-        source.warn(
-            "record_flash_published_streams",
-            "no stream is recorded by itself; recordings that a call asks for still are",
-        )
+    switches = {"record_streams": "enabled", "record_flash_published_streams": "rtmp_streams"}
+    for name, key in switches.items():
+        is_on = source.switch(name)
+        if is_on is not None:
+            target.set("record", key, is_on)
     if source.switch("record_rtsp_streams") is False:
         source.warn("record_rtsp_streams", "streams of cameras are recorded like all others")
 
@@ -329,3 +331,24 @@ def _translate_after(source: _Source, target: _Target) -> None:
     if disposition.lower() not in ("inline", "attachment"):
         source.refuse(name, f'"{disposition}" is neither inline nor attachment')
     target.set("http", "disposition", disposition.lower())
+
+
+def _translate_backend(source: _Source, target: _Target) -> None:
+    """REST hooks. Where they go is kept in WCS's own database, not in this file."""
+    names = ("rest_hook_secret_key", "rest_hook_send_hash", "rest_request_timeout")
+    said = [name for name in names if name in source]
+    is_off = source.switch("disable_rest_requests")
+    if is_off:
+        source.warn("disable_rest_requests", "nobody is asked as long as [backend_hooks] has no url")
+    elif said:
+        source.warn(said[0], "the address of the backend is not in this file: set [backend_hooks] url")
+    secret = source.text("rest_hook_secret_key")
+    if source.switch("rest_hook_send_hash") and secret is not None:
+        target.set("backend_hooks", "secret", secret)
+    timeout_s = source.number("rest_request_timeout")
+    if timeout_s == 0 or (timeout_s or 0) > _BACKEND_TIMEOUT_MAX_S:
+        source.warn("rest_request_timeout", f"answers are waited for {_BACKEND_TIMEOUT_MAX_S} s at the most")
+    if timeout_s is not None:
+        target.set(
+            "backend_hooks", "timeout_s", min(timeout_s or _BACKEND_TIMEOUT_MAX_S, _BACKEND_TIMEOUT_MAX_S)
+        )
