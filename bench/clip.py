@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+CLIP_NAME = "bench-720p30-2500k-v1.flv"
 DURATION_MS = 16_000
 FRAMES_PER_SECOND = 30
 VIDEO_FRAMES = 480
@@ -49,7 +50,7 @@ class Clip:
 
 def load_clip() -> Clip:
     """The clip, made at the first call (some ten seconds of CPU)."""
-    path = cache_dir() / "bench-720p30-2500k-v1.flv"
+    path = cache_dir() / CLIP_NAME
     if not path.exists():
         _make(path)
     return read_clip(path, DURATION_MS, VIDEO_FRAMES, AUDIO_FRAMES)

@@ -212,3 +212,21 @@ def test_what_is_no_media_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ContainerError, match="no media file"):
         cut([Source(tmp_path / "text.mp4")], Range(Fraction(1)), tmp_path / "clip.mp4")
+
+
+@pytest.mark.parametrize("container", ["flv", "ts"])
+def test_a_track_that_turned_up_late_is_never_left_out_silently(tmp_path: Path, container: str) -> None:
+    path = tmp_path / f"late.{container}"
+    writer = cutting.writer_of(path, (pattern().video,))
+    packets = stream()
+    writer.write(
+        [packet for packet in packets if packet.track is pattern().video and packet.dts < 6 * 90_000]
+    )
+    writer.flush()
+    assert writer.add_track(pattern().audio)
+    writer.write([packet for packet in packets if packet.dts >= 6 * packet.track.timescale])
+    writer.finish()
+    writer.finalize(sync=False)
+
+    with pytest.raises(ContainerError, match="turned up late"):
+        cut([Source(path)], Range(Fraction(1), Fraction(7)), tmp_path / f"clip.{container}")

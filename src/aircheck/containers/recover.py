@@ -14,6 +14,7 @@ from aircheck.containers.mp4 import recovery
 from aircheck.containers.mp4.disk import Disk
 from aircheck.containers.mp4.recovery import FileFacts, ForeignFileError, Outcome, Recovery
 from aircheck.containers.mp4.scan import outline
+from aircheck.media.track import Kind
 
 __all__ = [
     "FileFacts",
@@ -55,10 +56,12 @@ def read_note(path: Path) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class FileStart:
-    """When a file was begun, and the stream's own time at the file's time 0."""
+    """When a file was begun, the stream's own time at the file's time 0, and how many tracks of pictures and
+    sound it has."""
 
     creation_ns: int
     start_us: int
+    tracks: int
 
 
 def read_start(path: Path) -> FileStart:
@@ -67,11 +70,13 @@ def read_start(path: Path) -> FileStart:
     disk = Disk.open(path, writable=False)
     try:
         if form is not None and (header := form.read_header(disk)) is not None:
-            return FileStart(header.record.creation_ns, header.record.start_us)
+            tracks = sum(track.kind != Kind.DATA for track in header.record.tracks)
+            return FileStart(header.record.creation_ns, header.record.start_us, tracks)
         moov = None if form is not None else outline(disk).moov
         if moov is None or not moov.has_note:
             raise ForeignFileError(f"{path} is no recording of this program")
-        return FileStart(moov.facts.creation_ns, moov.facts.start_us)
+        tracks = sum(track.codec.kind is not Kind.DATA for _, track in moov.traks)
+        return FileStart(moov.facts.creation_ns, moov.facts.start_us, tracks)
     finally:
         disk.close()
 

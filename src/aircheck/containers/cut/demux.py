@@ -10,7 +10,7 @@ from typing import Any
 
 import av
 
-from aircheck.containers.cut.elementary import Lane
+from aircheck.containers.cut.elementary import Lane, turned_up_late
 from aircheck.containers.cut.source import Source, ViewFile
 from aircheck.containers.mpegts.packets import LEAD_TICKS
 from aircheck.containers.recover import FileStart, ForeignFileError, read_start
@@ -20,6 +20,8 @@ from aircheck.media.track import Track
 
 _FORMATS = "mov,matroska,flv,mpegts,mpeg,avi,ogg,wav,mp3,aac,ac3,flac"
 """Containers that are read: none that leads to other files, as playlists do."""
+_HEADER_TELLS_ALL = {"analyzeduration": "500000", "fpsprobesize": "0"}
+"""For files of ours: no need to look for tracks and their configurations in megabytes of media."""
 _LOOK_BACK_S = (1, 4, 12, 40, 120, 600)
 """Seeking in MPEG-TS knows no key frames, and sound may lie before the picture that it belongs to."""
 _MICROSECONDS = 1_000_000
@@ -39,9 +41,9 @@ class Demuxer:
         self._streams = [stream for stream in container.streams if stream.type in ("video", "audio")]
         if not self._streams:
             raise ContainerError(f"{source.path} has neither picture nor sound", remedy="name a media file")
-        self.own: FileStart | None = None
-        with suppress(ForeignFileError):
-            self.own = read_start(source.path)
+        self.own = _start_of(source)
+        if self.own is not None and len(self._streams) < self.own.tracks:
+            raise turned_up_late(f"a track of {source.path.name}")
         zero_s = self._zero_s()
         self._lanes = {stream.index: Lane(n, stream, zero_s) for n, stream in enumerate(self._streams)}
         self.tracks = tuple(lane.track for lane in self._lanes.values())
@@ -54,7 +56,10 @@ class Demuxer:
         """Raises ContainerError for what is no media, OSError."""
         file: Any = str(source.path) if source.view is None else ViewFile(source.view())
         try:
-            container: Any = av.open(file, options={"format_whitelist": _FORMATS})
+            options = {"format_whitelist": _FORMATS}
+            if source.path.suffix != ".ts" and _start_of(source) is not None:
+                options |= _HEADER_TELLS_ALL
+            container: Any = av.open(file, options=options)
         except (av.FFmpegError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ContainerError(
@@ -143,6 +148,12 @@ class Demuxer:
         if self.own is not None:
             return Fraction(LEAD_TICKS, _TS_CLOCK)
         return Fraction(self._container.start_time or 0, _MICROSECONDS)
+
+
+def _start_of(source: Source) -> FileStart | None:
+    with suppress(ForeignFileError):
+        return read_start(source.path)
+    return None
 
 
 def seconds(track: Track, ticks: int) -> Fraction:

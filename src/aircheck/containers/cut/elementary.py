@@ -79,6 +79,8 @@ def _describe(number: int, stream: Any, timescale: int) -> tuple[Track, _Framing
     """Raises ContainerError for a codec that we do not know, or without the configuration it needs."""
     context = stream.codec_context
     codec = _codec_of(context)
+    if not (context.width if stream.type == "video" else context.sample_rate):
+        raise turned_up_late(f"track {number} ({codec})")
     extradata = bytes(context.extradata or b"")
     try:
         config, framing = _config_of(codec, extradata, context)
@@ -98,6 +100,14 @@ def _describe(number: int, stream: Any, timescale: int) -> tuple[Track, _Framing
         channels=context.layout.nb_channels if codec.kind == "audio" else 0,
     )
     return track, framing
+
+
+def turned_up_late(what: str) -> ContainerError:
+    """MPEG-TS and FLV say what a track is only where it begins."""
+    return ContainerError(
+        f"{what} turned up late: what it is cannot be told from where files are looked into",
+        remedy="play the file whole; recordings in MP4 or Matroska can be cut",
+    )
 
 
 def _codec_of(context: Any) -> Codec:
