@@ -54,7 +54,7 @@ FORMATS = {
     Codec.VP8: Format(96, Codec.VP8, 90_000, rtx_payload_type=97),
     Codec.VP9: Format(98, Codec.VP9, 90_000, rtx_payload_type=99),
     Codec.H264: Format(102, Codec.H264, 90_000, rtx_payload_type=103),
-    Codec.H265: Format(49, Codec.H265, 90_000, rtx_payload_type=50),
+    Codec.H265: Format(104, Codec.H265, 90_000, rtx_payload_type=105),
     Codec.AV1: Format(45, Codec.AV1, 90_000, rtx_payload_type=46),
     Codec.OPUS: Format(111, Codec.OPUS, 48_000, channels=2),
     Codec.PCMA: Format(8, Codec.PCMA, 8_000),
@@ -148,13 +148,21 @@ def renumbered(frames: list[SentFrame], *, ticks: int = 0) -> list[SentFrame]:
     return new
 
 
+def repeated(frames: list[SentFrame], *, times: int, every_s: float, ticks: int) -> list[SentFrame]:
+    """The frames again and again, at a steady pace and without a hole in their numbers."""
+    again = renumbered(frames * times, ticks=ticks)
+    return [replace(frame, media_s=at * every_s) for at, frame in enumerate(again)]
+
+
 @dataclass
 class SendTrack:
-    """One track of the browser. `late_s` is how much later than its capture it is sent."""
+    """One track of the browser. `late_s` is how much later than its capture it is sent, `drift` the share by
+    which its clock runs fast."""
 
     line: MediaLine
     frames: list[SentFrame]
     late_s: float = 0.0
+    drift: float = 0.0
     reports_at_s: tuple[float, ...] = ()
     rtx_ssrc: int = 0
     history: dict[int, RtpPacket] = field(default_factory=dict)
@@ -172,7 +180,7 @@ class SendTrack:
     def timestamp_at(self, media_s: float) -> int:
         """The clock of the track at a time of the clip."""
         first = self.frames[0]
-        ticks = round((media_s - first.media_s) * self.format.clock_rate)
+        ticks = round((media_s - first.media_s) * self.format.clock_rate * (1 + self.drift))
         return first.packets[0].timestamp + ticks & 0xFFFFFFFF
 
 

@@ -20,6 +20,7 @@ from helpers.rtp_media import (
     line,
     make_clip,
     renumbered,
+    repeated,
     track_of_clip,
 )
 from helpers.tools import requires
@@ -490,3 +491,26 @@ def test_a_publisher_that_is_closed_takes_nothing_more(clips: Path) -> None:
     publication.publisher.close(EndReason.DISCONNECTED)
     assert len(packets(seen, Kind.VIDEO)) == frames
     assert seen.end_reason is EndReason.UNPUBLISHED
+
+
+def test_clocks_that_run_apart_stay_in_step(clips: Path) -> None:
+    """A sound card that counts 0.1 % fast would put half a minute 32 ms out; reports tell, and pictures follow."""
+    clip = make_clip(clips, Codec.VP8, Codec.OPUS)
+    tracks = [track_of_clip(clip, "0", Codec.OPUS, ssrc=1000), track_of_clip(clip, "1", Codec.VP8, ssrc=2000)]
+    sound, video = tracks
+    sound.frames = repeated(sound.frames[:200], times=8, every_s=0.02 / 1.001, ticks=960)
+    video.frames = repeated(video.frames[:120], times=8, every_s=1 / 30, ticks=3000)
+    sound.drift = 0.001
+    publication, seen = Publication(new_stream(), tracks), Batches()
+    publication.stream.subscribe(seen)
+    publication.run_to_end()
+    audio, pictures = packets(seen, Kind.AUDIO), packets(seen, Kind.VIDEO)
+    assert {after.pts - before.pts for before, after in itertools.pairwise(audio)} == {960}
+    assert len(pictures) == 8 * 120
+    skews = [
+        1000 * (picture.pts / 90_000 - (audio[0].pts / 48_000 + frame.media_s * 1.001))
+        for picture, frame in zip(pictures, video.frames, strict=True)
+    ]
+    assert max(map(abs, skews)) < 22
+    steps = durations_ms(seen.batches, Kind.VIDEO)
+    assert 1000 / 30 * 0.94 < min(steps) <= max(steps) < 1000 / 30 * 1.06
