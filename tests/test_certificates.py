@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import stat
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from helpers.certificates import TestCertificate
 
-from aircheck.certificates import server_context
+from aircheck.certificates import Certificate
 from aircheck.cli.certifying import write_certificate
 from aircheck.errors import ConfigError
 
@@ -39,7 +40,7 @@ async def test_clients_that_trust_it_accept_it_for_each_of_its_names(tmp_path: P
     cert, key = write_certificate(tmp_path, hosts, 30)
     trusting = ssl.create_default_context(cafile=str(cert))
     trusting.verify_flags |= ssl.VERIFY_X509_STRICT
-    assert await greet(server_context(cert, key), trusting, host) == b"welcome"
+    assert await greet(Certificate(cert, key).context, trusting, host) == b"welcome"
 
 
 async def test_clients_refuse_it_for_another_name(tmp_path: Path) -> None:
@@ -98,3 +99,36 @@ def test_a_key_with_a_passphrase_is_refused_and_nobody_asked_for_it(tmp_path: Pa
     with pytest.raises(ConfigError, match="cannot use the certificate") as refused:
         certificate.server()
     assert "without a passphrase" in refused.value.remedy
+
+
+async def test_a_renewed_certificate_is_shown_to_whoever_comes_next(tmp_path: Path) -> None:
+    old, new = (TestCertificate.made(tmp_path / name) for name in ("old", "new"))
+    trusts_old, trusts_new = old.client(), new.client()
+    certificate = Certificate(old.cert, old.key)
+    assert not certificate.renew()
+    # One after the other, as programs do that renew them: in between the two do not belong together.
+    new.cert.replace(old.cert)
+    assert not certificate.renew()
+    assert await greet(certificate.context, trusts_old, "localhost") == b"welcome"
+    new.key.replace(old.key)
+    assert certificate.renew()
+    assert await greet(certificate.context, trusts_new, "localhost") == b"welcome"
+    with pytest.raises(ssl.SSLCertVerificationError):
+        await greet(certificate.context, trusts_old, "localhost")
+
+
+async def test_a_client_that_names_no_host_gets_the_newest_too(tmp_path: Path) -> None:
+    old, new = (TestCertificate.made(tmp_path / name) for name in ("old", "new"))
+    certificate = Certificate(old.cert, old.key)
+    new.cert.replace(old.cert)
+    new.key.replace(old.key)
+    watching = asyncio.create_task(certificate.watch(0.01))
+    try:
+        async with asyncio.timeout(5):
+            while True:
+                # An address is no name that could be told in a greeting.
+                with contextlib.suppress(ssl.SSLCertVerificationError):
+                    assert await greet(certificate.context, old.client(), "127.0.0.1") == b"welcome"
+                    break
+    finally:
+        watching.cancel()

@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from aircheck.catalog import Catalog
-from aircheck.certificates import server_context
+from aircheck.certificates import Certificate
 from aircheck.clock import Clock, SystemClock
 from aircheck.descriptors import allowed_connections, raise_limit
 from aircheck.errors import ConfigError
@@ -29,7 +29,7 @@ from aircheck.faces.http_server import HttpListeners
 from aircheck.faces.wcs.app import WcsOptions
 from aircheck.faces.wcs.hooks import WcsHooks
 from aircheck.faces.websdk.app import WebSdkApp
-from aircheck.faces.websdk.session import SdkContext
+from aircheck.faces.websdk.streams import SdkStreams
 from aircheck.faces.whip.ice_servers import IceServer
 from aircheck.faces.whip.routes import WhipOptions
 from aircheck.facts import EndReason, StreamFacts
@@ -101,6 +101,7 @@ class Node:
         self.websdk_listeners: HttpListeners | None = None
         self.tasks = TaskGroup("app")
         self.backend: Backend | None = None
+        self._certificates: dict[tuple[Path, Path], Certificate] = {}
         self.lag_s = self.max_lag_s = 0.0
         self._lock: FolderLock | None = None
         self._closers: list[Callable[[], object]] = []
@@ -187,6 +188,7 @@ class Node:
 
     async def _release(self) -> None:
         """What a start that failed half-way has taken goes back too."""
+        await self.tasks.close()
         if pump := getattr(self, "pump", None):
             pump.close()
         if self.peers is not None:
@@ -231,7 +233,17 @@ class Node:
             self.rtmp.on_session_ended.append(self.wcs_hooks.session_ended)
         self.rtmp_address = self._listen(settings.rtmp.listen, None)
         if settings.rtmps.listen is not None:
-            self.rtmps_address = self._listen(settings.rtmps.listen, _rtmps_context(settings))
+            if settings.rtmps_certificate is None:
+                raise ConfigError("[rtmps] listens without a certificate", remedy="set cert and key in [tls]")
+            tls = self._tls_context(settings.rtmps_certificate)
+            self.rtmps_address = self._listen(settings.rtmps.listen, tls)
+
+    def _tls_context(self, files: tuple[Path, Path]) -> ssl.SSLContext:
+        """For listeners; the files are looked at for as long as the node runs, once however many use them."""
+        if files not in self._certificates:
+            certificate = self._certificates[files] = Certificate(*files)
+            self.tasks.spawn(certificate.watch(), f"certificate {files[0]}")
+        return self._certificates[files].context
 
     def _start_hooks_of_wcs(self) -> WcsHooks | None:
         """The backend that lets peers in, if there is one: asked after our own rules."""
@@ -327,7 +339,7 @@ class Node:
             peers=self.peers,
         )
         settings = self.settings
-        tls = None if settings.certificate is None else server_context(*settings.certificate)
+        tls = None if settings.certificate is None else self._tls_context(settings.certificate)
         app = create_app(
             self.services,
             wcs=_wcs_options(settings.wcs),
@@ -355,14 +367,13 @@ class Node:
 
     async def _start_websdk(self, peers: Peers, tls: ssl.SSLContext | None) -> None:
         settings = self.settings
-        context = SdkContext(
+        streams = SdkStreams(
             peers=peers,
+            registry=self.registry,
             names=RecordedNames(self.recorder),
-            streams=self.services.streams,
-            clock=self.clock,
             record_stop_timeout_s=settings.record.stop_timeout_s,
         )
-        self.websdk = WebSdkApp(context)
+        self.websdk = WebSdkApp(streams, self.clock)
         self.services.connections.add_source(self.websdk)
         if self.wcs_hooks is not None:
             self.websdk.on_session_ended.append(self.wcs_hooks.session_ended)
@@ -577,15 +588,6 @@ def _wcs_options(wcs: WcsSettings) -> WcsOptions | None:
 
 def _node_id(wcs: WcsSettings) -> str:
     return wcs.node_id or socket.gethostname()
-
-
-def _rtmps_context(settings: Settings) -> ssl.SSLContext:
-    files = settings.rtmps_certificate
-    if files is None:
-        raise ConfigError(
-            "[rtmps] listens without a certificate", remedy="set cert and key in [tls] to paths of PEM files"
-        )
-    return server_context(*files)
 
 
 def _greeting(node: Node) -> list[str]:

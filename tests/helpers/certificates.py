@@ -6,7 +6,7 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from aircheck.certificates import server_context
+from aircheck.certificates import Certificate
 from aircheck.cli.certifying import write_certificate
 
 
@@ -22,7 +22,7 @@ class TestCertificate:
         return cls(*write_certificate(folder, ["localhost", "127.0.0.1"], 1))
 
     def server(self) -> ssl.SSLContext:
-        return server_context(self.cert, self.key)
+        return Certificate(self.cert, self.key).context
 
     def client(self) -> ssl.SSLContext:
         """Trusts this one and nothing else."""

@@ -1,4 +1,4 @@
-"""A whole server that asks a backend about FFmpeg, and tells it of the end even when the server is stopped."""
+"""A whole server that asks a backend about FFmpeg, and tells it of the end even when it is stopped."""
 
 from __future__ import annotations
 
