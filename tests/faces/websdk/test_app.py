@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed
 from aircheck.faces.http_server import WEBSOCKET_MESSAGE_MAX_BYTES, HttpServer
 from aircheck.faces.websdk import app as app_module
 from aircheck.faces.websdk.app import WebSdkApp
-from aircheck.faces.websdk.session import SdkContext
+from aircheck.faces.websdk.streams import SdkStreams
 from aircheck.facts import EndReason
 from aircheck.service.recorded_names import RecordedNames
 
@@ -32,14 +32,13 @@ class Port:
 
     def __init__(self, node: LiveNode) -> None:
         self.peers = FakePeers()
-        context = SdkContext(
+        streams = SdkStreams(
             peers=self.peers,
+            registry=node.registry,
             names=RecordedNames(node.recorder),
-            streams=node.services.streams,
-            clock=node.clock,
             record_stop_timeout_s=1.0,
         )
-        self.app = WebSdkApp(context)
+        self.app = WebSdkApp(streams, node.clock)
         self.server = HttpServer(self.app, grace_s=1)
 
     def url(self, path: str = "/", scheme: str = "ws") -> str:

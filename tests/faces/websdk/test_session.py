@@ -19,17 +19,18 @@ from hypothesis import strategies as st
 
 from aircheck.clock import SystemClock
 from aircheck.errors import AircheckError
+from aircheck.faces.websdk import streams as streams_module
 from aircheck.faces.websdk.session import (
     BAD_MESSAGES_MAX,
     STREAMS_MAX,
     Address,
-    SdkContext,
     SdkSession,
 )
+from aircheck.faces.websdk.streams import SdkStreams
 from aircheck.facts import EndReason
+from aircheck.hub.registry import Registry
 from aircheck.recording.recorder import Recorder
 from aircheck.service.recorded_names import RecordedNames
-from aircheck.service.streams import StreamService, StreamStatus
 from aircheck.webrtc import errors
 from aircheck.webrtc.peer import Info, PeerState
 
@@ -44,26 +45,39 @@ CONNECTION = {
 }
 
 
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Peers of these tests send no media that could be waited for."""
+    monkeypatch.setattr(streams_module, "READY_CHECKS", 0)
+
+
+async def settle() -> None:
+    """What a message begins in the background is done."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
 @dataclass
 class Page:
     """What the page is told."""
 
     recorder: Recorder
-    streams: StreamService
+    registry: Registry
     peers: FakePeers = field(default_factory=FakePeers)
     said: list[tuple[str, list[Any]]] = field(default_factory=list)
     hung_up: list[str] = field(default_factory=list)
     record_stop_timeout_s: float = 5.0
 
     def __post_init__(self) -> None:
-        context = SdkContext(
+        streams = SdkStreams(
             peers=self.peers,
+            registry=self.registry,
             names=RecordedNames(self.recorder),
-            streams=self.streams,
-            clock=SystemClock(),
             record_stop_timeout_s=self.record_stop_timeout_s,
         )
-        self.session = SdkSession(context, ADDRESS, send=self._take, hang_up=self.hung_up.append)
+        self.session = SdkSession(
+            streams, SystemClock(), ADDRESS, send=self._take, hang_up=self.hung_up.append
+        )
 
     def _take(self, text: str) -> None:
         message = json.loads(text)
@@ -73,7 +87,8 @@ class Page:
         self.said.append((message["message"], message["data"]))
 
     async def say(self, message: str, /, **data: Any) -> None:
-        await self.session.receive(json.dumps({"message": message, "data": [data or None]}))
+        self.session.receive(json.dumps({"message": message, "data": [data or None]}))
+        await settle()
 
     async def connect(self) -> None:
         await self.say("connection", **CONNECTION)
@@ -97,6 +112,11 @@ class Page:
     async def play(self, media_session_id: str = "v1", name: str = "cam", **more: Any) -> None:
         asked = {"mediaSessionId": media_session_id, "name": name, "published": False, "sdp": OFFER}
         await self.say("playStream", **asked | more)
+
+    async def connect_peer(self) -> None:
+        """The last peer has connected; until the page has been told."""
+        self.peers.last.connect()
+        await settle()
 
     async def end(self, state: PeerState, reason: EndReason, info: str) -> None:
         """The last peer ends; until the page has been told."""
@@ -123,7 +143,7 @@ async def node(tmp_path: Path) -> AsyncIterator[LiveNode]:
 
 @pytest.fixture
 async def page(node: LiveNode) -> AsyncIterator[Page]:
-    page = Page(node.recorder, node.services.streams)
+    page = Page(node.recorder, node.registry)
     yield page
     await page.session.close()
 
@@ -152,7 +172,7 @@ async def test_publishing_is_answered_in_order(page: Page) -> None:
     await page.connect()
     await page.publish()
     assert page.said == [("setRemoteSDP", ["m1", page.peers.last.answer])]
-    page.peers.last.connect()
+    await page.connect_peer()
     assert page.statuses == [("PUBLISHING", "")]
     (asked,) = page.peers.asked
     assert (asked.what, asked.offer, asked.media_session_id) == ("publish", OFFER, "m1")
@@ -164,7 +184,7 @@ async def test_publishing_is_answered_in_order(page: Page) -> None:
 async def test_playing_is_answered_in_order(page: Page) -> None:
     await page.connect()
     await page.play()
-    page.peers.last.connect()
+    await page.connect_peer()
     await page.say("stopStream", mediaSessionId="v1", name="cam", published=False)
     await page.session.tasks.join()
     assert [name for name, _ in page.said] == ["setRemoteSDP"] + ["notifyStreamStatusEvent"] * 2
@@ -183,12 +203,12 @@ async def test_credentials_are_those_of_the_url_the_connection_and_the_stream(pa
 
 async def test_record_name_is_expected_at_first_and_final_at_the_end(tmp_path: Path) -> None:
     async with LiveNode.opened(tmp_path, template="{streamName}-{endTime}") as node:
-        page = Page(node.recorder, node.services.streams)
+        page = Page(node.recorder, node.registry)
         await page.connect()
         await page.publish()
         stream = node.publish("cam", stream_id="m1")
         node.recorder.record(stream, node.plan, requested_by="settings")
-        page.peers.last.connect()
+        await page.connect_peer()
         assert page.last["recordName"] == "cam-{endTime}.mp4"
         await feed(stream, av_batches(1000))
         node.unpublish(stream)
@@ -204,12 +224,12 @@ async def test_record_name_is_expected_at_first_and_final_at_the_end(tmp_path: P
 
 async def test_end_waits_for_the_file_only_so_long(tmp_path: Path) -> None:
     async with LiveNode.opened(tmp_path, template="{streamName}-{endTime}") as node:
-        page = Page(node.recorder, node.services.streams, record_stop_timeout_s=0.05)
+        page = Page(node.recorder, node.registry, record_stop_timeout_s=0.05)
         await page.connect()
         await page.publish()
         stream = node.publish("cam", stream_id="m1")
         node.recorder.record(stream, node.plan, requested_by="settings")
-        page.peers.last.connect()
+        await page.connect_peer()
         await page.say("unPublishStream", mediaSessionId="m1")  # the stream itself does not end
         await page.session.tasks.join()
         assert (page.last["status"], page.last["recordName"]) == ("UNPUBLISHED", "cam-{endTime}.mp4")
@@ -221,7 +241,7 @@ async def test_recording_without_media_has_no_name_at_the_end(node: LiveNode, pa
     await page.publish()
     stream = node.publish("cam", stream_id="m1")
     node.recorder.record(stream, node.plan, requested_by="settings")
-    page.peers.last.connect()
+    await page.connect_peer()
     assert page.last["recordName"] == "cam.mp4"
     node.unpublish(stream)
     await page.say("unPublishStream", mediaSessionId="m1")
@@ -229,10 +249,58 @@ async def test_recording_without_media_has_no_name_at_the_end(node: LiveNode, pa
     assert page.last["recordName"] == ""
 
 
+async def test_publishing_is_told_when_all_that_was_announced_flows(
+    node: LiveNode, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams_module, "READY_CHECKS", 1000)
+    await page.connect()
+    await page.publish()
+    stream = node.publish("cam", stream_id="m1")
+    await page.connect_peer()
+    await feed(stream, av_batches(400, video_track=None))
+    await asyncio.sleep(0.1)
+    assert page.statuses == []
+    await feed(stream, av_batches(400))
+    await asyncio.sleep(0.1)
+    assert page.statuses == [("PUBLISHING", "")]
+
+
+async def test_stream_that_has_no_media_yet_is_waited_for(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams_module, "READY_CHECKS", 1000)
+    await page.connect()
+    page.peers.refusal = errors.StreamNotReady("no")
+    await page.play()
+    await asyncio.sleep(0.1)
+    assert page.said == []
+    page.peers.refusal = None
+    await asyncio.sleep(0.1)
+    assert page.said[0][0] == "setRemoteSDP"
+
+
+async def test_stream_that_has_no_media_for_long_is_not_ready(page: Page) -> None:
+    await page.connect()
+    page.peers.refusal = errors.StreamNotReady("no")
+    await page.play()
+    assert page.statuses == [("FAILED", "Publish stream is not ready")]
+
+
+async def test_page_that_stops_while_it_waits_is_obeyed(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams_module, "READY_CHECKS", 1000)
+    await page.connect()
+    page.peers.refusal = errors.StreamNotReady("no")
+    await page.play()
+    await page.say("stopStream", mediaSessionId="v1")
+    page.peers.refusal = None
+    await asyncio.sleep(0.1)
+    assert page.statuses == [("STOPPED", "Stopped by user")]
+
+
 async def test_stream_that_nobody_records_has_no_record_name(page: Page) -> None:
     await page.connect()
     await page.publish(record=False)
-    page.peers.last.connect()
+    await page.connect_peer()
     assert page.peers.asked[0].wants_recording is False
     assert page.last["record"] is False
     assert "recordName" not in page.last
@@ -309,7 +377,7 @@ async def test_ends_are_told_with_their_reason(
 async def test_stream_that_the_page_closed_before_it_said_so_is_unpublished_once(page: Page) -> None:
     await page.connect()
     await page.publish()
-    page.peers.last.connect()
+    await page.connect_peer()
     page.peers.last.end(PeerState.CLOSED, EndReason.UNPUBLISHED, Info.DISCONNECT)  # its goodbye came first
     await page.say("unPublishStream", mediaSessionId="m1")
     await page.session.tasks.join()
@@ -410,16 +478,16 @@ BAD = ["", "{", "[]", "7", "null", '{"message": 5}', '{"data": []}', "[" * 100_0
 
 @pytest.mark.parametrize("text", BAD)
 async def test_what_is_no_message_is_answered(page: Page, text: str) -> None:
-    await page.session.receive(text)
+    page.session.receive(text)
     assert page.said[0][0] == "fail"
     assert page.last["status"] == "FAILED"
 
 
 async def test_page_that_sends_no_messages_again_and_again_is_let_go(page: Page) -> None:
     for _ in range(BAD_MESSAGES_MAX):
-        await page.session.receive("{")
+        page.session.receive("{")
     assert page.hung_up == []
-    await page.session.receive("{")
+    page.session.receive("{")
     assert len(page.hung_up) == 1
 
 
@@ -452,16 +520,12 @@ def test_any_messages_in_any_order_are_survived(messages: list[Any], raw: str) -
 
 
 async def _say_all(messages: list[Any], raw: str) -> None:
-    page = Page(Recorder(MemoryJournal(), SystemClock()), StreamService(_NoStreams(), SystemClock()))
+    page = Page(Recorder(MemoryJournal(), SystemClock()), Registry())
     for message in messages:
-        await page.session.receive(json.dumps(message))
-    await page.session.receive(raw)
+        page.session.receive(json.dumps(message))
+    page.session.receive(raw)
+    await settle()
     for peer in page.peers.peers:
         peer.connect()
     await page.session.close()
     assert all(peer.state.is_over for peer in page.peers.peers)
-
-
-class _NoStreams:
-    def streams(self) -> tuple[StreamStatus, ...]:
-        return ()

@@ -11,7 +11,9 @@ from urllib.parse import parse_qsl
 
 from starlette.types import Receive, Scope, Send
 
-from aircheck.faces.websdk.session import Address, SdkContext, SdkSession
+from aircheck.clock import Clock
+from aircheck.faces.websdk.session import Address, SdkSession
+from aircheck.faces.websdk.streams import SdkStreams
 from aircheck.service.connections import ConnectionStatus
 from aircheck.tasks import TaskGroup
 
@@ -32,12 +34,13 @@ _USE_WEBSOCKET = (
 class WebSdkApp:
     """An ASGI application. Implements `ConnectionSource`."""
 
-    def __init__(self, context: SdkContext) -> None:
+    def __init__(self, streams: SdkStreams, clock: Clock) -> None:
         self.refused: Counter[str] = Counter()
         """Pages that were let go, by reason."""
         self.on_session_ended: list[Callable[[str], None]] = []
         """Called with the id of each session that has ended, after its streams have."""
-        self._context = context
+        self._streams = streams
+        self._clock = clock
         self._sessions: dict[str, SdkSession] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,9 +59,10 @@ class WebSdkApp:
         session.hang_up("asked to go")
         return True
 
-    @property
-    def context(self) -> SdkContext:
-        return self._context
+    def new_session(
+        self, address: Address, *, send: Callable[[str], None], hang_up: Callable[[str], None]
+    ) -> SdkSession:
+        return SdkSession(self._streams, self._clock, address, send=send, hang_up=hang_up)
 
     def opened(self, session: SdkSession) -> None:
         self._sessions[session.session_id] = session
@@ -79,7 +83,7 @@ class _Socket:
         self._outbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue(OUTBOX_MAX)
         self._tasks = TaskGroup("websdk socket")
         self._gone = asyncio.Event()
-        self._session = SdkSession(app.context, _address(scope), send=self._queue, hang_up=self._hang_up)
+        self._session = app.new_session(_address(scope), send=self._queue, hang_up=self._hang_up)
 
     async def serve(self) -> None:
         await self._receive()
@@ -103,7 +107,7 @@ class _Socket:
             if event["type"] == "websocket.disconnect":
                 return
             if (text := event.get("text")) is not None:
-                await self._session.receive(text)
+                self._session.receive(text)
 
     async def _write(self) -> None:
         """The last message closes the socket."""

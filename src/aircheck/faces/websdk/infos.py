@@ -20,6 +20,7 @@ class Status(StrEnum):
 
 
 STREAM_NOT_FOUND = "Stream not found"
+NOT_READY = "Publish stream is not ready"
 NAME_IN_USE = "Stream name is already in use"
 MEDIA_SESSION_IN_USE = "MediaSessionId is already in use"
 NO_MEDIA_SESSION = "MediaSessionId is null"
@@ -38,6 +39,7 @@ _REFUSALS: tuple[tuple[type[AircheckError], str], ...] = (
     (errors.NotAllowed, NO_ACCESS),
     (errors.NameInUse, NAME_IN_USE),
     (errors.MediaSessionInUse, MEDIA_SESSION_IN_USE),
+    (errors.StreamNotReady, NOT_READY),
     (errors.StreamNotFound, STREAM_NOT_FOUND),
     (errors.PeerRefused, NOT_ADDED),
     (InvalidRequest, NOT_ADDED),
@@ -48,7 +50,7 @@ _OWN_WILL = (Info.USER, Info.DISCONNECT)
 
 def info_of_refusal(error: AircheckError, name: str) -> str:
     """Why a stream is not taken. One called like a source to fetch tells that of the source."""
-    if isinstance(error, errors.StreamNotFound) and "://" in name:
+    if type(error) is errors.StreamNotFound and "://" in name:
         return _info_of_source(name)
     return next((info for kind, info in _REFUSALS if isinstance(error, kind)), FAILED_BY_ERROR)
 

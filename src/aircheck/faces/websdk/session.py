@@ -17,13 +17,11 @@ from aircheck.clock import Clock
 from aircheck.faces.websdk import envelope, infos
 from aircheck.faces.websdk.envelope import BadMessage, text_of
 from aircheck.faces.websdk.infos import Status
-from aircheck.faces.websdk.streams import SdkStream
+from aircheck.faces.websdk.streams import SdkStream, SdkStreams, Wish
 from aircheck.facts import EndReason
 from aircheck.hub.gatekeeper import Attempt
+from aircheck.media.track import Kind
 from aircheck.service.connections import ConnectionStatus
-from aircheck.service.peers import Peers
-from aircheck.service.recorded_names import RecordedNames
-from aircheck.service.streams import StreamService
 from aircheck.tasks import TaskGroup
 
 _log = logging.getLogger(__name__)
@@ -42,17 +40,6 @@ CUSTOM_MAX = 32
 
 
 @dataclass(frozen=True, slots=True)
-class SdkContext:
-    """What all sessions share."""
-
-    peers: Peers
-    names: RecordedNames
-    streams: StreamService
-    clock: Clock
-    record_stop_timeout_s: float
-
-
-@dataclass(frozen=True, slots=True)
 class Address:
     """Both ends of the socket as `host:port`, and the query of the URL that the page connected to."""
 
@@ -66,7 +53,8 @@ class SdkSession:
 
     def __init__(
         self,
-        context: SdkContext,
+        streams: SdkStreams,
+        clock: Clock,
         address: Address,
         *,
         send: Callable[[str], None],
@@ -74,9 +62,9 @@ class SdkSession:
     ) -> None:
         self.session_id = f"/{address.remote}/{address.local}"
         self.is_established = False
-        self.connected_ns = context.clock.wall_ns()
+        self.connected_ns = clock.wall_ns()
         self.tasks = TaskGroup(f"websdk {self.session_id}")
-        self._context = context
+        self._shared = streams
         self._address = address
         self._send_text = send
         self._hang_up = hang_up
@@ -97,7 +85,7 @@ class SdkSession:
             connected_ns=self.connected_ns,
         )
 
-    async def receive(self, text: str) -> None:
+    def receive(self, text: str) -> None:
         """Handle one message, whatever it is."""
         try:
             name, data = envelope.parse(text)
@@ -110,9 +98,9 @@ class SdkSession:
             case "ping":
                 self.send("pong")
             case "publishStream":
-                await self._start(data, is_published=True)
+                self._start(data, is_published=True)
             case "playStream":
-                await self._start(data, is_published=False)
+                self._start(data, is_published=False)
             case "unPublishStream" | "stopStream":
                 self._stop(data, is_published=name == "unPublishStream")
             case "availableStream":
@@ -163,7 +151,7 @@ class SdkSession:
         )
         self.ping()
 
-    async def _start(self, data: Mapping[str, Any], *, is_published: bool) -> None:
+    def _start(self, data: Mapping[str, Any], *, is_published: bool) -> None:
         media_session_id = text_of(data, "mediaSessionId", ID_MAX_CHARS)
         name = data.get("name") if isinstance(data.get("name"), str) else ""
         assert isinstance(name, str)
@@ -175,18 +163,13 @@ class SdkSession:
             media_session_id,
             name,
             is_published=is_published,
-            names=self._context.names,
-            record_stop_timeout_s=self._context.record_stop_timeout_s,
+            streams=self._shared,
             send=self.send,
             tasks=self.tasks,
             on_over=self._forget,
         )
         self._streams[media_session_id] = stream
-        offer = text_of(data, "sdp", SDP_MAX_CHARS)
-        attempt = self._attempt(name, data)
-        record = data.get("record")
-        wants_recording = record if isinstance(record, bool) else None
-        await stream.start(self._context.peers, offer, attempt, wants_recording=wants_recording)
+        stream.start(text_of(data, "sdp", SDP_MAX_CHARS), self._attempt(name, data), _wish(data))
 
     def _refusal(self, media_session_id: str, data: Mapping[str, Any]) -> str:
         """Why a stream cannot even be begun; empty when it can."""
@@ -224,7 +207,7 @@ class SdkSession:
 
     def _tell_availability(self, data: Mapping[str, Any]) -> None:
         name = text_of(data, "name", 512)
-        is_live = bool(name) and bool(self._context.streams.list(name))
+        is_live = bool(name) and self._shared.registry.find(name) is not None
         said = {"status": "true" if is_live else "false", "info": "" if is_live else infos.STREAM_NOT_FOUND}
         self.send("availableStream", {"id": text_of(data, "mediaSessionId", ID_MAX_CHARS), **said})
 
@@ -264,6 +247,13 @@ class SdkSession:
     def _forget(self, stream: SdkStream) -> None:
         if self._streams.get(stream.media_session_id) is stream:
             del self._streams[stream.media_session_id]
+
+
+def _wish(data: Mapping[str, Any]) -> Wish:
+    record = data.get("record")
+    announced = ((Kind.VIDEO, "hasVideo"), (Kind.AUDIO, "hasAudio"))
+    kinds = frozenset(kind for kind, member in announced if data.get(member) is True)
+    return Wish(record if isinstance(record, bool) else None, kinds)
 
 
 def _flat(custom: object) -> dict[str, str]:

@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from aircheck.errors import AircheckError
 from aircheck.faces.websdk.infos import Status, info_of_refusal, status_of_end
 from aircheck.facts import EndReason
 from aircheck.hub.gatekeeper import Attempt
+from aircheck.hub.registry import Registry
+from aircheck.media.track import Kind
 from aircheck.service.peers import Peer, Peers, check_stream_name
 from aircheck.service.recorded_names import RecordedFile, RecordedNames
 from aircheck.tasks import TaskGroup
+from aircheck.webrtc.errors import StreamNotReady
 from aircheck.webrtc.peer import PeerState
+
+READY_CHECK_S = 0.03
+READY_CHECKS = 50
+"""A second and a half: media comes some frames after the connection."""
 
 Send = Callable[..., None]
 """Name of the message and its data."""
+
+
+@dataclass(frozen=True, slots=True)
+class SdkStreams:
+    """What all streams of all sessions share."""
+
+    peers: Peers
+    registry: Registry
+    names: RecordedNames
+    record_stop_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a publisher says of its stream: whether it is to be recorded (None: as the settings say), and
+    which kinds of media it will send."""
+
+    recording: bool | None
+    kinds: frozenset[Kind]
 
 
 class SdkStream:
@@ -30,8 +59,7 @@ class SdkStream:
         name: str,
         *,
         is_published: bool,
-        names: RecordedNames,
-        record_stop_timeout_s: float,
+        streams: SdkStreams,
         send: Send,
         tasks: TaskGroup,
         on_over: Callable[[SdkStream], None],
@@ -39,60 +67,93 @@ class SdkStream:
         self.media_session_id = media_session_id
         self.name = name
         self.is_published = is_published
-        self._names = names
-        self._record_stop_timeout_s = record_stop_timeout_s
+        self._streams = streams
         self._send = send
         self._tasks = tasks
         self._on_over = on_over
         self._peer: Peer | None = None
         self._file: RecordedFile | None = None
-        self._is_leaving = False
+        self._leaves_for: EndReason | None = None
 
-    async def start(
-        self, peers: Peers, offer: str, attempt: Attempt, *, wants_recording: bool | None
-    ) -> None:
-        """Publish or play; whatever comes of it, the client is told."""
+    def start(self, offer: str, attempt: Attempt, wish: Wish) -> None:
+        """Publish or play in the background; whatever comes of it, the client is told."""
+        self._tasks.spawn(self._start(offer, attempt, wish), f"start {self.media_session_id}")
+
+    def leave(self, reason: EndReason) -> None:
+        """The client wants to stop, or has gone."""
+        if self._leaves_for is not None:
+            return
+        self._leaves_for = reason
+        if self._peer is not None:
+            self._peer.close(reason)
+
+    async def _start(self, offer: str, attempt: Attempt, wish: Wish) -> None:
         try:
             check_stream_name(self.name)
             if self.is_published:
-                peer = await peers.publish(
-                    offer,
-                    attempt,
-                    media_session_id=self.media_session_id,
-                    wants_recording=wants_recording,
-                    on_change=self._changed,
-                )
+                peer = await self._publish(offer, attempt, wish)
             else:
-                peer = await peers.play(
-                    offer, attempt, media_session_id=self.media_session_id, on_change=self._changed
-                )
+                peer = await self._play(offer, attempt)
         except AircheckError as error:
             self._conclude(Status.FAILED, info_of_refusal(error, self.name))
             return
         self._peer = peer
         self._send("setRemoteSDP", self.media_session_id, peer.answer)
+        if self._leaves_for is not None:
+            peer.close(self._leaves_for)
 
-    def leave(self, reason: EndReason) -> None:
-        """The client wants to stop, or has gone."""
-        if self._is_leaving or self._peer is None:
-            return
-        self._is_leaving = True
-        self._peer.close(reason)
+    async def _publish(self, offer: str, attempt: Attempt, wish: Wish) -> Peer:
+        def changed(peer: Peer) -> None:
+            if peer.is_connected:
+                self._file = self._streams.names.find(self.media_session_id)
+                self._tasks.spawn(self._tell_when_ready(peer, wish.kinds), f"ready {self.media_session_id}")
+            elif peer.is_closed:
+                self._tasks.spawn(self._end(peer.state, peer.info), f"end {self.media_session_id}")
 
-    def _changed(self, peer: Peer) -> None:
-        if peer.is_connected:
-            self._file = self._names.find(self.media_session_id) if self.is_published else None
-            self._tell(Status.PUBLISHING if self.is_published else Status.PLAYING)
-        elif peer.is_closed:
-            self._tasks.spawn(self._end(peer.state, peer.info), f"end {self.media_session_id}")
+        return await self._streams.peers.publish(
+            offer,
+            attempt,
+            media_session_id=self.media_session_id,
+            wants_recording=wish.recording,
+            on_change=changed,
+        )
+
+    async def _play(self, offer: str, attempt: Attempt) -> Peer:
+        """A stream that is there but has no media yet is waited for a moment."""
+
+        def changed(peer: Peer) -> None:
+            if peer.is_connected:
+                self._tell(Status.PLAYING)
+            elif peer.is_closed:
+                self._tasks.spawn(self._end(peer.state, peer.info), f"end {self.media_session_id}")
+
+        for _ in range(READY_CHECKS):
+            with contextlib.suppress(StreamNotReady):
+                return await self._streams.peers.play(
+                    offer, attempt, media_session_id=self.media_session_id, on_change=changed
+                )
+            await asyncio.sleep(READY_CHECK_S)
+        return await self._streams.peers.play(
+            offer, attempt, media_session_id=self.media_session_id, on_change=changed
+        )
+
+    async def _tell_when_ready(self, peer: Peer, kinds: frozenset[Kind]) -> None:
+        """PUBLISHING, once all that was announced flows: pages that play at once then get all of it."""
+        for _ in range(READY_CHECKS):
+            stream = self._streams.registry.by_id(self.media_session_id)
+            if peer.is_closed or (stream is not None and kinds <= {track.kind for track in stream.tracks}):
+                break
+            await asyncio.sleep(READY_CHECK_S)
+        if not peer.is_closed:
+            self._tell(Status.PUBLISHING)
 
     async def _end(self, state: PeerState, info: str) -> None:
         status = status_of_end(state, info, is_published=self.is_published)
         if self._file is None and self.is_published:
-            self._file = self._names.find(self.media_session_id)
+            self._file = self._streams.names.find(self.media_session_id)
         record_name = None
         if self._file is not None:
-            record_name = await self._file.final_name(self._record_stop_timeout_s)
+            record_name = await self._file.final_name(self._streams.record_stop_timeout_s)
         self._conclude(status, info, record_name)
 
     def _conclude(self, status: Status, info: str, record_name: str | None = None) -> None:
