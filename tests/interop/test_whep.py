@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
 
 import httpx
 import pytest
@@ -64,3 +66,22 @@ async def test_a_viewer_who_comes_late_begins_at_once(server: ServerProcess, liv
             await second.play(lambda offer: post(server, f"/whep/{live_name}", offer), kinds=["video"])
             for _ in range(5):
                 await second.received["video"].recv()
+
+
+@requires("ffmpeg")
+async def test_b_frames_are_transcoded_while_somebody_watches(
+    server: ServerProcess, media: MediaFolder, tmp_path: Path
+) -> None:
+    """Browsers would show them in the order of decoding. The first viewer finds out that there are some."""
+    with ffmpeg_publishing(media.clip(clips.LONG), server.rtmp_url("b-frames"), tmp_path / "ffmpeg.log"):
+        server.wait_for_stream("b-frames")
+        async with RtcClient() as first, RtcClient() as second:
+            for viewer in (first, second):
+                await viewer.play(lambda offer: post(server, "/whep/b-frames", offer))
+                async with asyncio.timeout(20):
+                    pictures = [await viewer.received["video"].recv() for _ in range(60)]
+                times = [one.pts for one in pictures]
+                assert times == sorted(times)
+                late = [after - before for before, after in pairwise(times[30:])]
+                assert all(2000 <= step <= 4000 for step in late), "one picture each thirtieth of a second"
+        assert "transcoded for viewers stream=b-frames codec=h264" in server.log

@@ -44,8 +44,8 @@ from aircheck.webrtc.peer import (
 )
 from aircheck.webrtc.port import Port
 from aircheck.webrtc.publisher import Publisher
-from aircheck.webrtc.sound import Sounds
 from aircheck.webrtc.status import PeersStatus
+from aircheck.webrtc.transcoding import Transcoding
 from aircheck.webrtc.viewer import Viewer, wanted_of
 from aircheck.wire import sdp
 
@@ -89,7 +89,7 @@ class Peers:
         """These two are of peers that are over."""
         self._registry = registry
         self._gatekeeper = gatekeeper
-        self.sounds = Sounds()
+        self.transcoding = Transcoding()
         self._context = PeerContext(self.port, Identity(), clock, self.rules.timeouts, self.errors)
         self._loop = loop
         self._peers: dict[str, Peer] = {}
@@ -107,7 +107,7 @@ class Peers:
 
     def status(self) -> PeersStatus:
         states: Counter[tuple[str, str]] = Counter()
-        media = self._media + self.sounds.counters
+        media = self._media + self.transcoding.counters
         sent = self._sent_packets
         for peer in self._peers.values():
             states[peer.kind.value, peer.state.value] += 1
@@ -145,7 +145,7 @@ class Peers:
         if self._ticker is not None:
             self._ticker.cancel()
             self._ticker = None
-        self.sounds.close()
+        self.transcoding.close()
         await self.port.close()
 
     # taking in
@@ -199,7 +199,7 @@ class Peers:
                 raise StreamNotFound(
                     f"no stream {attempt.name!r}", remedy="publish it first, or ask for a name that is live"
                 )
-            wanted = wanted_of(stream)
+            wanted = wanted_of(stream, self.transcoding)
             if not wanted:
                 raise StreamNotReady(
                     f"stream {attempt.name!r} has sent nothing yet", remedy="try again in a moment"
@@ -292,7 +292,7 @@ class Peers:
         def ended(reason: EndReason) -> None:
             peer.close(reason, Info.PUBLISHER_STOP)
 
-        viewer = Viewer(peer.lines, peer, stream, self._context.clock, self.sounds, on_ended=ended)
+        viewer = Viewer(peer.lines, peer, stream, self._context.clock, self.transcoding, on_ended=ended)
         viewer.start()
         return viewer
 

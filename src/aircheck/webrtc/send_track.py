@@ -29,7 +29,7 @@ class SendTrack:
 
     def __init__(self, line: MediaLine, track: Track) -> None:
         chosen = line.formats[0]
-        self.kind = line.kind
+        self.codec = chosen.codec
         self.ssrc = line.ssrcs[0]
         self.rtx_ssrc = line.ssrcs[1] if len(line.ssrcs) > 1 else 0
         self.sent_packets = self.sent_bytes = self.resent_packets = 0
@@ -41,10 +41,6 @@ class SendTrack:
         self._history: list[bytes] = [b""] * HISTORY_PACKETS
         self._resent_s = [0.0] * HISTORY_PACKETS
         self._take(track)
-
-    @property
-    def is_video(self) -> bool:
-        return self._track.is_video
 
     def packetize(self, packet: Packet, *, at_s: float | None = None) -> list[bytes]:
         """RTP of one frame, shown at its own time, or at another for pictures that nobody waits for.
@@ -110,7 +106,7 @@ class SendTrack:
 
     def _number(self, payload: bytes, timestamp: int, *, is_last: bool) -> bytes:
         sequence = self._sequence
-        marker = MARKER if is_last and self.is_video else 0
+        marker = MARKER if is_last and self._track.is_video else 0
         packet = (
             HEAD.pack(VERSION, self._format.payload_type | marker, sequence, timestamp, self.ssrc) + payload
         )

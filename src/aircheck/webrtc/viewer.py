@@ -1,31 +1,34 @@
 """Viewer: a stream of the hub becomes RTP for one peer that watches.
 
-Pictures are passed through, and Opus; other sound is made Opus once for all viewers.
+Pictures are passed through, and Opus and G.711; what the browser cannot take is transcoded once for all
+viewers (see `transcoding`), H.264 with B-frames too as soon as one is seen.
 
 A viewer begins at a key frame: a WebRTC publisher is asked for one; of other streams the back buffer holds
 the last, and what followed it is sent to be decoded but not waited for: its pictures all belong to the
-instant at which the viewer came, so that nobody watches late for having come in the middle. Large frames are
-spread over some milliseconds, because what bursts is lost on the way.
+instant at which the viewer came, so that nobody watches late for having come in the middle.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from aircheck.clock import Clock
+from aircheck.containers.audio_codecs import can_decode
+from aircheck.containers.video_transcode import can_decode_video
+from aircheck.errors import AircheckError
 from aircheck.facts import EndReason
 from aircheck.hub.stream import Stream
 from aircheck.media.bits import BitstreamError
 from aircheck.media.packet import Batch, Packet
 from aircheck.media.track import Codec, Kind, Track
+from aircheck.webrtc.errors import NoCommonCodecs
 from aircheck.webrtc.media import MediaLine
 from aircheck.webrtc.negotiate import Wanted
+from aircheck.webrtc.pacer import Pacer
 from aircheck.webrtc.send_track import SendTrack
-from aircheck.webrtc.sound import Sounds, can_become_opus
+from aircheck.webrtc.transcoding import Transcoding
 from aircheck.wire.rtp.errors import RtpError
 from aircheck.wire.rtp.rtcp import (
     FullIntraRequest,
@@ -38,9 +41,6 @@ from aircheck.wire.rtp.rtcp import (
 
 _log = logging.getLogger(__name__)
 
-BURST_PACKETS = 64
-PACE_S = 0.004
-"""At most a burst each so often: 150 Mbit/s."""
 QUEUE_MAX_PACKETS = 8192
 """What may wait for its turn before the viewer is dropped to the next key frame: 10 MB."""
 KEYFRAME_INTERVAL_S = 0.5
@@ -52,6 +52,8 @@ _CNAME = "aircheck"
 _NTP_EPOCH_S = 2_208_988_800
 
 _PASSED_SOUND = (Codec.OPUS, Codec.PCMA, Codec.PCMU)
+_TARGETS = (Codec.H264, Codec.OPUS)
+"""What transcoding makes."""
 
 
 class ViewerTransport(Protocol):
@@ -63,18 +65,19 @@ class ViewerTransport(Protocol):
     def send_rtcp(self, packet: bytes) -> None: ...
 
 
-def wanted_of(stream: Stream) -> Mapping[Kind, Wanted]:
-    """What a viewer of a stream can be sent: its pictures as they are, its sound as it is or as Opus."""
+def wanted_of(stream: Stream, transcoding: Transcoding) -> Mapping[Kind, Wanted]:
+    """What a viewer can be sent of a stream's first tracks: as they are, or as what they can become."""
     wanted: dict[Kind, Wanted] = {}
     for track in stream.tracks:
         if track.is_video and Kind.VIDEO not in wanted:
             profile = track.config[1] if track.codec is Codec.H264 and len(track.config) > 1 else 0
-            wanted[Kind.VIDEO] = Wanted((track.codec,), h264_profile=profile)
+            others = (Codec.H264,) if can_decode_video(track.codec) else ()
+            is_passed = not transcoding.has_b_frames(stream)
+            own = (track.codec,) if is_passed else ()
+            wanted[Kind.VIDEO] = Wanted((*own, *others), h264_profile=profile if is_passed else 0)
         elif track.is_audio and Kind.AUDIO not in wanted:
-            if track.codec in _PASSED_SOUND:
-                wanted[Kind.AUDIO] = Wanted((track.codec, Codec.OPUS))
-            elif can_become_opus(track.codec):
-                wanted[Kind.AUDIO] = Wanted((Codec.OPUS,))
+            own = (track.codec,) if track.codec in _PASSED_SOUND else ()
+            wanted[Kind.AUDIO] = Wanted((*own, *((Codec.OPUS,) if can_decode(track.codec) else ())))
     return wanted
 
 
@@ -92,37 +95,48 @@ class Viewer:
         transport: ViewerTransport,
         stream: Stream,
         clock: Clock,
-        sounds: Sounds,
+        transcoding: Transcoding,
         *,
         on_ended: Callable[[EndReason], None],
     ) -> None:
         self.stream = stream
         self.dropped_frames = self.keyframe_requests = self.nacks = 0
-        self._lines = {line.kind: line for line in lines}
         self._transport = transport
         self._clock = clock
-        self._sounds = sounds
+        self._transcoding = transcoding
         self._on_ended = on_ended
-        self._loop = asyncio.get_running_loop()
-        self._tracks: dict[tuple[int, Codec], SendTrack | None] = {}
-        """By number and codec of the stream's track; None for those that no line takes."""
-        self._by_ssrc: dict[int, SendTrack] = {}
-        self._needs_key = Kind.VIDEO in self._lines
-        self._origin_s: float | None = None
-        self._wall_of_origin_s = 0.0
-        self._queue: deque[bytes] = deque()
-        self._pacer: asyncio.TimerHandle | None = None
-        self._reported_s = 0.0
-        self._asked_s = 0.0
+        self._pacer = Pacer(transport.send_rtp)
+        self._senders: dict[Kind, SendTrack] = {}
+        self._sources: dict[Kind, Track] = {}
+        self._transcoded: set[Kind] = set()
+        for line in lines:
+            self._take_line(line)
+        self._by_ssrc = {sender.ssrc: sender for sender in self._senders.values()}
+        self._needs_key = Kind.VIDEO in self._senders
+        self._origin: tuple[float, float] | None = None
+        """Media time of the first packet, and the clock's time when it was sent."""
+        self._last_pts = -(1 << 62)
+        self._reported_s = self._asked_s = 0.0
         self._unsent_packets = 0
         self._is_closed = False
+
+    def _take_line(self, line: MediaLine) -> None:
+        source = next((track for track in self.stream.tracks if track.kind is line.kind), None)
+        if source is None:
+            return
+        self._sources[line.kind] = source
+        self._senders[line.kind] = SendTrack(line, source)
+        has_b_frames = line.kind is Kind.VIDEO and self._transcoding.has_b_frames(self.stream)
+        if has_b_frames or line.formats[0].codec is not source.codec:
+            self._transcoded.add(line.kind)
 
     def start(self) -> None:
         """Begin with what is there already, and subscribe."""
         past = self.stream.back_buffer.packets()
         self.stream.subscribe(self)
-        self._listen()
-        if self.stream.on_keyframe_wanted is None and past:
+        for kind in self._transcoded:
+            self._listen(kind)
+        if self.stream.on_keyframe_wanted is None and past and Kind.VIDEO not in self._transcoded:
             self._catch_up(past)
         else:
             self._ask_for_keyframe()
@@ -132,12 +146,11 @@ class Viewer:
     def deliver(self, batch: Batch) -> None:
         if self._is_closed:
             return
-        if len(self._queue) > QUEUE_MAX_PACKETS or self._is_losing():
+        if len(self._pacer) > QUEUE_MAX_PACKETS or self._is_losing():
             self._fall_behind()
-        self._send_frames(batch.packets)
+        self._send_frames([packet for packet in batch.packets if self._is_passed(packet)])
 
-    def take_sound(self, packets: Sequence[Packet]) -> None:
-        """Sound that was made Opus."""
+    def take_transcoded(self, packets: Sequence[Packet]) -> None:
         if not self._is_closed:
             self._send_frames(packets)
 
@@ -165,9 +178,9 @@ class Viewer:
                     pass
 
     def tick(self, now_s: float) -> None:
-        if now_s - self._reported_s >= REPORT_INTERVAL_S and self._origin_s is not None:
+        if now_s - self._reported_s >= REPORT_INTERVAL_S and self._origin is not None:
             self._reported_s = now_s
-            self._report()
+            self._report(*self._origin)
         if self._needs_key:
             self._ask_for_keyframe()
 
@@ -176,78 +189,89 @@ class Viewer:
             "viewer_dropped_frames": self.dropped_frames,
             "viewer_keyframe_requests": self.keyframe_requests,
             "viewer_nacked_packets": self.nacks,
-            "viewer_resent_packets": sum(track.resent_packets for track in self._by_ssrc.values()),
+            "viewer_resent_packets": sum(sender.resent_packets for sender in self._senders.values()),
         }
 
     def close(self, reason: EndReason) -> None:
         if self._is_closed:
             return
         self._is_closed = True
-        self._queue.clear()
-        if self._pacer is not None:
-            self._pacer.cancel()
-        self._sounds.leave(self.stream, self.take_sound)
+        self._pacer.clear()
+        self._transcoding.leave(self.stream, self.take_transcoded)
         self.stream.unsubscribe(self)
 
     # frames
 
-    def _listen(self) -> None:
-        """Have the sound made Opus, if that is what was agreed on and the stream has another codec."""
-        line = self._lines.get(Kind.AUDIO)
-        track = next((track for track in self.stream.tracks if track.is_audio), None)
-        if line is not None and track is not None and line.formats[0].codec is not track.codec:
-            self._sounds.listen(self.stream, track, self.take_sound)
+    def _is_passed(self, packet: Packet) -> bool:
+        """Whether a packet of the stream is for this viewer as it is."""
+        source = self._sources.get(packet.track.kind)
+        if source is None or packet.track.id != source.id or packet.track.kind in self._transcoded:
+            return False
+        if packet.track.codec is not source.codec:
+            # The publisher has begun to send another codec than was agreed on.
+            self._transcode(packet.track)
+            return False
+        if packet.track.codec is Codec.H264 and self._is_b_frame(packet):
+            self._transcoding.note_b_frames(self.stream)
+            self._transcode(packet.track)
+            return False
+        return True
+
+    def _is_b_frame(self, packet: Packet) -> bool:
+        """Shown before one that came earlier, which no WebRTC publisher does."""
+        before, self._last_pts = self._last_pts, max(self._last_pts, packet.pts)
+        return before > packet.pts > before - packet.track.timescale
+
+    def _transcode(self, track: Track) -> None:
+        self._transcoded.add(track.kind)
+        if track.is_video:
+            self._needs_key = True
+        self._listen(track.kind, track)
+
+    def _listen(self, kind: Kind, track: Track | None = None) -> None:
+        try:
+            if self._senders[kind].codec not in _TARGETS:
+                raise NoCommonCodecs("the stream has changed its codec", remedy="watch it anew")
+            self._transcoding.listen(self.stream, track or self._sources[kind], self.take_transcoded)
+        except AircheckError as error:
+            _log.error("viewer goes without stream=%s kind=%s error=%s", self.stream.name, kind, error)
+            del self._senders[kind]
+            self._needs_key = self._needs_key and kind is not Kind.VIDEO
 
     def _send_frames(self, frames: Sequence[Packet]) -> None:
         packets: list[bytes] = []
         for frame in frames:
             if self._may_send(frame):
                 packets += self._packetize(frame)
-        self._send(packets)
+        self._pacer.send(packets)
 
     def _may_send(self, packet: Packet) -> bool:
         """A viewer who waits for a key frame gets nothing else, sound neither: it would come first."""
         if not self._needs_key:
             return True
-        if packet.track.is_video and packet.is_keyframe and self._track_of(packet.track) is not None:
+        if packet.track.is_video and packet.is_keyframe:
             self._needs_key = False
             return True
         self.dropped_frames += 1
         return False
 
     def _packetize(self, packet: Packet, *, at_s: float | None = None) -> list[bytes]:
-        if self._origin_s is None:
-            self._origin_s = packet.pts / packet.track.timescale if at_s is None else at_s
-            self._wall_of_origin_s = self._clock.monotonic_s()
-        track = self._track_of(packet.track)
-        if track is None:
+        if self._origin is None:
+            media_s = packet.pts / packet.track.timescale if at_s is None else at_s
+            self._origin = media_s, self._clock.monotonic_s()
+        sender = self._senders.get(packet.track.kind)
+        if sender is None:
             return []
         try:
-            return track.packetize(packet, at_s=at_s)
+            return sender.packetize(packet, at_s=at_s)
         except (BitstreamError, RtpError):
             self.dropped_frames += 1
             return []
 
-    def _track_of(self, track: Track) -> SendTrack | None:
-        key = (track.id, track.codec)
-        if key not in self._tracks:
-            self._tracks[key] = self._new_track(track)
-        return self._tracks[key]
-
-    def _new_track(self, track: Track) -> SendTrack | None:
-        line = self._lines.get(track.kind)
-        if line is None or line.formats[0].codec is not track.codec:
-            return None
-        if any(one is not None and one.kind is track.kind for one in self._tracks.values()):
-            return None
-        made = SendTrack(line, track)
-        self._by_ssrc[made.ssrc] = made
-        return made
-
     def _catch_up(self, past: Sequence[Packet]) -> None:
         """Pictures from the last key frame on, all for now: decoded at once, and shown as fast."""
-        pictures = [packet for packet in past if packet.track.is_video and self._track_of(packet.track)]
-        if not pictures or not pictures[0].is_keyframe:
+        pictures = [packet for packet in past if packet.track.is_video and self._is_passed(packet)]
+        if not pictures or not pictures[0].is_keyframe or Kind.VIDEO in self._transcoded:
             return
         self._needs_key = False
         last = pictures[-1]
@@ -255,27 +279,9 @@ class Viewer:
         packets: list[bytes] = []
         for i, picture in enumerate(pictures):
             packets += self._packetize(picture, at_s=now_s - (len(pictures) - 1 - i) * _CATCH_UP_S)
-        self._send(packets)
+        self._pacer.send(packets)
 
     # on the way
-
-    def _send(self, packets: Sequence[bytes]) -> None:
-        if not self._queue and len(packets) <= BURST_PACKETS:
-            if packets:
-                self._transport.send_rtp(packets)
-            return
-        self._queue.extend(packets)
-        if self._pacer is None:
-            self._pace()
-
-    def _pace(self) -> None:
-        self._pacer = None
-        queue = self._queue
-        burst = [queue.popleft() for _ in range(min(BURST_PACKETS, len(queue)))]
-        if burst:
-            self._transport.send_rtp(burst)
-        if queue:
-            self._pacer = self._loop.call_later(PACE_S, self._pace)
 
     def _is_losing(self) -> bool:
         """Whether packets were not taken since the last look: a TCP connection that is full."""
@@ -283,32 +289,39 @@ class Viewer:
         return self._unsent_packets > before
 
     def _fall_behind(self) -> None:
-        self._queue.clear()
-        if Kind.VIDEO in self._lines and not self._needs_key:
+        self._pacer.clear()
+        if Kind.VIDEO in self._senders and not self._needs_key:
             self._needs_key = True
             _log.info("viewer is slow stream=%s", self.stream.name)
 
     def _resend(self, nack: Nack, now_s: float) -> None:
         self.nacks += len(nack.sequence_numbers)
-        track = self._by_ssrc.get(nack.media_ssrc)
-        if track is not None:
-            self._send(track.resend(nack.sequence_numbers, now_s))
+        sender = self._by_ssrc.get(nack.media_ssrc)
+        if sender is not None:
+            self._pacer.send(sender.resend(nack.sequence_numbers, now_s))
 
     def _ask_for_keyframe(self) -> None:
-        ask = self.stream.on_keyframe_wanted
         now_s = self._clock.monotonic_s()
-        if ask is not None and now_s - self._asked_s >= KEYFRAME_INTERVAL_S:
+        if now_s - self._asked_s < KEYFRAME_INTERVAL_S:
+            return
+        if Kind.VIDEO in self._transcoded:
+            ask: Callable[[], None] | None = self._ask_transcoder
+        else:
+            ask = self.stream.on_keyframe_wanted
+        if ask is not None:
             self._asked_s = now_s
             self.keyframe_requests += 1
             ask()
 
-    def _report(self) -> None:
+    def _ask_transcoder(self) -> None:
+        self._transcoding.want_keyframe(self.stream)
+
+    def _report(self, origin_s: float, sent_s: float) -> None:
         """The same instant on every line's clock, so that sound and pictures meet again at the viewer."""
-        assert self._origin_s is not None
-        media_s = self._origin_s + self._clock.monotonic_s() - self._wall_of_origin_s
+        media_s = origin_s + self._clock.monotonic_s() - sent_s
         ntp = (self._clock.wall_ns() + _NTP_EPOCH_S * 1_000_000_000 << 32) // 1_000_000_000
-        for track in self._by_ssrc.values():
-            report = track.report(media_s, ntp & 0xFFFFFFFFFFFFFFFF)
+        for sender in self._senders.values():
+            report = sender.report(media_s, ntp & 0xFFFFFFFFFFFFFFFF)
             if report is not None:
-                name = SourceDescription(((track.ssrc, _CNAME),))
+                name = SourceDescription(((sender.ssrc, _CNAME),))
                 self._transport.send_rtcp(serialize_compound((report, name)))
