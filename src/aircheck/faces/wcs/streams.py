@@ -64,15 +64,17 @@ def _objects(
 ) -> list[dict[str, Any]]:
     if not streams:
         raise _no_stream()
+    # The newest recording of a session is the last one.
+    recordings = {facts.media_session_id: facts.id for facts in services.control.running()}
+    current = services.recordings.current_file_name
     return [
-        live_stream_object(stream, _record_name(services, stream), has_metrics=has_metrics)
+        live_stream_object(
+            stream,
+            current(recordings[stream.id]) if stream.id in recordings else None,
+            has_metrics=has_metrics,
+        )
         for stream in streams
     ]
-
-
-def _record_name(services: Services, stream: StreamStatus) -> str | None:
-    running = services.control.running(media_session_id=stream.id)
-    return services.recordings.current_file_name(running[-1].id) if running else None
 
 
 def _selected(
