@@ -212,7 +212,7 @@ def test_package_passes_its_own_tests(browser: DrivenBrowser, package: Path, tmp
         browser.wait_for("outcome.done", timeout_s=120)
         outcome = json.loads(browser.run("JSON.stringify(outcome)"))
     assert outcome.pop("done")
-    # Both viewers have stopped when it comes to what no server can change: the client keeps its video elements.
+    # Both viewers have stopped by then; what it fails on no server can change: the client keeps its elements.
     assert "to be empty" in outcome.pop("should clean up video")
     assert {title: said for title, said in outcome.items() if said != "passed"} == {}
     assert len(outcome) >= 13
