@@ -49,6 +49,15 @@ def watch_in_chromium(page: Path, query: Mapping[str, str], folder: Path) -> dic
 
 
 @contextmanager
+def browsing(url: str, folder: Path) -> Iterator[None]:
+    """A page of a server of the test's own, for as long as the block runs."""
+    command = ["chromium", *_OPTIONS, f"--user-data-dir={folder / 'profile'}", url]
+    with running(command, folder / "chromium.log") as chromium:
+        yield
+        chromium.stop()
+
+
+@contextmanager
 def _serving(page: Path) -> Iterator[tuple[str, queue.Queue[dict[str, Any]]]]:
     """Serve one page; yields its origin and the results that were posted."""
     results: queue.Queue[dict[str, Any]] = queue.Queue()
