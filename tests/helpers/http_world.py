@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -174,6 +174,9 @@ class _LiveRecordings:
 
     def health(self, recording_id: str) -> RecordingHealth | None:
         return self._world.recording_health.get(recording_id)
+
+    def moved_percent(self, recording_id: str) -> Mapping[str, int]:
+        return {}
 
 
 def make_segment(file_name: str, **changes: object) -> SegmentFacts:

@@ -65,12 +65,8 @@ class MemoryJournal:
 
 
 def make_plan(root: Path, template: str = "{streamName}", **changes: object) -> RecordingPlan:
-    return RecordingPlan(
-        record_dir=root,
-        growing_dir=root / ".aircheck" / "growing",
-        template=NameTemplate.parse(template),
-        **changes,  # type: ignore[arg-type]
-    )
+    folders = {"record_dir": root, "growing_dir": root / ".aircheck" / "growing"}
+    return RecordingPlan(template=NameTemplate.parse(template), **(folders | changes))  # type: ignore[arg-type]
 
 
 class Rig:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -285,3 +286,30 @@ async def test_recovered_files_have_the_numbers_that_the_template_gives(tmp_path
     root, journal = await crash(tmp_path, template="{streamName}_part{part:0000}", rotation=rule)
     await recover(root, journal, rotation=rule)
     assert sorted(path.name for path in root.glob("*.mp4")) == [f"cam_part000{part}.mp4" for part in range(3)]
+
+
+async def test_a_copy_that_a_crash_cut_off_has_no_name_and_is_made_anew(
+    tmp_path: Path, other_disk: Path
+) -> None:
+    root, journal = await crash(tmp_path)
+    (growing,) = (root / ".aircheck" / "growing").iterdir()
+    away = other_disk / growing.name
+    shutil.move(growing, away)
+    (row,) = journal.segment_rows.values()
+    journal.segment_rows[row.id] = replace(row, path=str(away))
+    _die_in_the_middle_of_a_copy(away, root)
+    assert not list(root.glob("*.mp4"))
+    assert list(root.glob(".*.part")), "it died in the middle"
+    await recover(root, journal)
+    assert [path.name for path in root.iterdir()] == [".aircheck", "cam.mp4"]
+    assert is_head_of(payloads(root / "cam.mp4"), sent(BATCHES))
+
+
+def _die_in_the_middle_of_a_copy(away: Path, root: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        finalize._COPY_BYTES = 64 * 1024
+        finalize.place(away, root, "cam.mp4", on_copied=lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL

@@ -24,6 +24,7 @@ from aircheck.media.track import Track
 from aircheck.recording import finalize
 from aircheck.recording.continuation import Continuations
 from aircheck.recording.journal import FinishedFiles, Journal
+from aircheck.recording.move import Move
 from aircheck.recording.names import final_name, preview_name
 from aircheck.recording.naming import OnConflict
 from aircheck.recording.recording import Recording
@@ -171,7 +172,8 @@ class Filing:
         if segment.writer is None or segment.accepted_packets <= segment.lost_packets:
             await self._drop_empty(recording, segment)
             return
-        facts = replace(segment.current_facts(), state=SegmentState.FINALIZING)
+        segment.facts = replace(segment.facts, state=SegmentState.FINALIZING)
+        facts = segment.current_facts()
         await self._journal.put_segment(facts)
         try:
             facts = await self._make_final(recording, segment, facts)
@@ -214,7 +216,11 @@ class Filing:
             name = final_name(recording.current_facts(), known, plan)
             # A file of this very recording makes way for no other of it.
             on_conflict = OnConflict.FREE_NUMBER if plan.record_dir / name in own else plan.on_conflict
-            return finalized, finalize.place(Path(facts.path), plan.record_dir, name, on_conflict)
+            segment.move = move = Move(name)
+            placement = finalize.place(
+                Path(facts.path), plan.record_dir, name, on_conflict, on_copied=move.tell
+            )
+            return finalized, placement
 
         finalized, placement = await recording.volume.finalize(work)
         await self._tell_displaced(recording, placement)

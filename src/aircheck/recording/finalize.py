@@ -14,7 +14,7 @@ import contextlib
 import ctypes
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,8 +27,13 @@ from aircheck.segment_note import NoteError, decode_note
 
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
 _NO_FLAGS = {errno.EINVAL, errno.ENOSYS}
+_COPY_BYTES = 16 << 20
 _AT_FDCWD, _RENAME_NOREPLACE = -100, 1
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+OnCopied = Callable[[int, int], object]
+"""Told the bytes that are copied, and those that there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,46 +50,50 @@ def place(
     root: Path,
     name: str,
     on_conflict: OnConflict = OnConflict.FREE_NUMBER,
+    on_copied: OnCopied | None = None,
 ) -> Placement:
     """Give a final file its name below `root`. Another file of that name is treated as `on_conflict` says.
 
-    The growing name stays until `forget`. Raises OSError, ContainerError for a name that leaves the root.
+    The growing name stays until `forget`. From another file system the file is copied, and `on_copied` told
+    of it now and then. Raises OSError, ContainerError for a name that leaves the root.
     """
     target = root / name
     _make_folder(root, target)
     if on_conflict is OnConflict.OVERWRITE:
-        placement = _overwrite(growing, target)
+        placement = _overwrite(growing, target, on_copied)
     elif on_conflict is OnConflict.VERSION:
-        placement = _version(growing, root, name)
+        placement = _version(growing, root, name, on_copied)
     else:
-        placement = Placement(_claim_first(growing, root, naming.candidates(name)))
+        placement = Placement(_claim_first(growing, root, naming.candidates(name), on_copied))
     sync_directory(placement.path.parent)
     return placement
 
 
-def _claim_first(growing: Path, root: Path, candidates: Iterable[str]) -> Path:
+def _claim_first(
+    growing: Path, root: Path, candidates: Iterable[str], on_copied: OnCopied | None = None
+) -> Path:
     for candidate in candidates:
-        if _claim(growing, root / candidate):
+        if _claim(growing, root / candidate, on_copied):
             return root / candidate
     raise ContainerError(f"no free name for {growing}", remedy="choose a name template that is unique")
 
 
-def _overwrite(growing: Path, target: Path) -> Placement:
+def _overwrite(growing: Path, target: Path, on_copied: OnCopied | None = None) -> Placement:
     """In one step: whoever opens the name gets the old file or the new one."""
-    if _claim(growing, target):
+    if _claim(growing, target, on_copied):
         return Placement(target)
     fresh = target.parent / f".{growing.stem}.new"
     fresh.unlink(missing_ok=True)
-    _claim(growing, fresh)
+    _claim(growing, fresh, on_copied)
     fresh.replace(target)
     return Placement(target, is_replaced=True)
 
 
-def _version(growing: Path, root: Path, name: str) -> Placement:
+def _version(growing: Path, root: Path, name: str, on_copied: OnCopied | None) -> Placement:
     """The older file moves out of the way first, under the first free number."""
     target = root / name
     displaced = None
-    while not _claim(growing, target):
+    while not _claim(growing, target, on_copied):
         displaced = _claim_first(target, root, naming.versions(name))
         target.unlink()
     return Placement(target, displaced)
@@ -151,7 +160,7 @@ def _make_folder(root: Path, target: Path) -> None:
         )
 
 
-def _claim(growing: Path, target: Path) -> bool:
+def _claim(growing: Path, target: Path, on_copied: OnCopied | None = None) -> bool:
     """Put the file under `target`; False when another file has the name."""
     try:
         os.link(growing, target)
@@ -159,7 +168,7 @@ def _claim(growing: Path, target: Path) -> bool:
         return _is_placed(growing, target)
     except OSError as error:
         if error.errno == errno.EXDEV:
-            return _copy_across(growing, target)
+            return _copy_across(growing, target, on_copied)
         if error.errno in _NO_LINKS:
             return _rename(growing, target)
         raise
@@ -207,28 +216,30 @@ def _reserve_and_rename(growing: Path, target: Path) -> bool:
     return True
 
 
-def _copy_across(growing: Path, target: Path) -> bool:
+def _copy_across(growing: Path, target: Path, on_copied: OnCopied | None) -> bool:
     """From another file system: copied whole and made durable beside the target before it gets the name."""
     if target.exists():
         return _is_placed(growing, target)
     part = target.parent / f".{growing.stem}.part"
     try:
-        _copy(growing, part)
+        _copy(growing, part, on_copied)
         return _claim(part, target)
     finally:
         part.unlink(missing_ok=True)
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(source: Path, target: Path, on_copied: OnCopied | None) -> None:
     with open(source, "rb") as reader, open(target, "wb") as writer:
         size_bytes = os.fstat(reader.fileno()).st_size
         with contextlib.suppress(OSError):
             os.posix_fallocate(writer.fileno(), 0, max(1, size_bytes))
         done = 0
         while done < size_bytes:
-            sent = os.sendfile(writer.fileno(), reader.fileno(), done, min(64 << 20, size_bytes - done))
+            sent = os.sendfile(writer.fileno(), reader.fileno(), done, min(_COPY_BYTES, size_bytes - done))
             if not sent:
                 raise OSError(errno.EIO, "source became shorter while it was copied", str(source))
             done += sent
+            if on_copied is not None:
+                on_copied(done, size_bytes)
         os.ftruncate(writer.fileno(), size_bytes)
         os.fsync(writer.fileno())

@@ -32,6 +32,7 @@ from aircheck.facts import (
 from aircheck.recording import finalize
 from aircheck.recording.continuation import with_sums
 from aircheck.recording.journal import FinishedFiles, Journal
+from aircheck.recording.move import Move
 from aircheck.recording.names import recovered_name
 from aircheck.recording.naming import NameTemplate
 from aircheck.recording.plan import RecordingPlan
@@ -233,7 +234,7 @@ def _make_whole(
         if recovery.outcome is Outcome.FINAL:
             known = _as_noted(known, recovery.facts)
     else:
-        path = finalize.place(growing, plan.record_dir, name).path
+        path = finalize.place(growing, plan.record_dir, name, on_copied=Move(name).tell).path
     return replace(
         known,
         state=SegmentState.COMPLETE,

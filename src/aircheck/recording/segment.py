@@ -12,6 +12,7 @@ from aircheck.containers.capability import Container, can_hold
 from aircheck.facts import GapFacts, SegmentFacts, TrackFacts
 from aircheck.media.packet import Packet
 from aircheck.media.track import Track
+from aircheck.recording.move import Move
 from aircheck.recording.volume import Job, Volume
 
 GATHER_MS = 250
@@ -86,6 +87,8 @@ class Segment:
         self.writer: SegmentWriter | None = None
         self.error: Exception | None = None
         self.gaps: list[GapFacts] = []
+        self.move: Move | None = None
+        """Once it is being made final."""
         self.start_ms = facts.start_pts_ms
         self.end_ms = facts.start_pts_ms
         self.last_packet_ns = facts.start_ns

@@ -17,6 +17,7 @@ from aircheck.hub.subscriber import Subscriber
 from aircheck.ingest.rtmp_server import RtmpServer
 from aircheck.recording.conversion import AudioConversion
 from aircheck.recording.hooks import Hooks
+from aircheck.recording.move import Move
 from aircheck.recording.names import expected_name
 from aircheck.recording.recorder import Recorder
 from aircheck.recording.recording import Recording
@@ -93,6 +94,10 @@ def _counted(tracks: Sequence[TrackFacts], recording: Recording | None) -> tuple
     )
 
 
+def _moves(recording: Recording) -> list[Move]:
+    return [segment.move for segment in recording.segments if segment.move is not None]
+
+
 class LiveRecorder:
     """Implements `LiveRecordings` and `GrowingFiles`."""
 
@@ -125,7 +130,18 @@ class LiveRecorder:
             max_write_latency_s=volume.max_write_latency_s,
             since_sync_s=time.monotonic() - volume.last_sync_s,
             queued_bytes=recording.queued_bytes,
+            moved_bytes=sum(move.moved_bytes for move in _moves(recording)),
+            unmoved_bytes=sum(move.size_bytes - move.moved_bytes for move in _moves(recording)),
         )
+
+    def moved_percent(self, recording_id: str) -> Mapping[str, int]:
+        recording = self._recorder.get(recording_id)
+        segments = recording.segments if recording is not None else ()
+        return {
+            segment.facts.id: segment.move.percent
+            for segment in segments
+            if segment.move is not None and segment.move.percent is not None
+        }
 
     def growing_file(self, segment_id: str) -> GrowingFile | None:
         for recording in self._recorder:

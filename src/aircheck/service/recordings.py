@@ -6,8 +6,8 @@ overlaid with the recorder's own facts, so that sizes and durations are those of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from aircheck.catalog import Catalog, CursorError, Page
@@ -27,6 +27,9 @@ class RecordingHealth:
     max_write_latency_s: float = 0.0
     since_sync_s: float = 0.0
     queued_bytes: int = 0
+    moved_bytes: int = 0
+    """Of finished files that are being moved to another file system."""
+    unmoved_bytes: int = 0
 
 
 class LiveRecordings(Protocol):
@@ -39,6 +42,8 @@ class LiveRecordings(Protocol):
     def current_file_name(self, recording_id: str) -> str | None: ...
 
     def health(self, recording_id: str) -> RecordingHealth | None: ...
+
+    def moved_percent(self, recording_id: str) -> Mapping[str, int]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,8 @@ class RecordingDetail:
 
     facts: RecordingFacts
     segments: tuple[SegmentFacts, ...]
+    moved_percent: Mapping[str, int] = field(default_factory=dict)
+    """Of files that are being moved to another file system, by the id of the segment."""
 
 
 class RecordingService:
@@ -100,7 +107,11 @@ class RecordingService:
         """The same recordings with their segments, by index."""
         kept = await self._catalog.segments_of(recording.id for recording in recordings)
         return [
-            RecordingDetail(recording, self._overlaid(recording.id, kept[recording.id]))
+            RecordingDetail(
+                recording,
+                self._overlaid(recording.id, kept[recording.id]),
+                self._live.moved_percent(recording.id),
+            )
             for recording in recordings
         ]
 

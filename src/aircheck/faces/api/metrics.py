@@ -89,6 +89,12 @@ METRICS = {
         _counter("aircheck_recording_gaps", "Holes in a running recording.", _RECORDING),
         _counter("aircheck_recording_dropped_packets", "Packets that it lost.", _RECORDING),
         _gauge("aircheck_recording_queued_bytes", "Media that waits for the disk.", _RECORDING),
+        _gauge(
+            "aircheck_recording_moved_bytes",
+            "Of its finished files on their way to another disk.",
+            _RECORDING,
+        ),
+        _gauge("aircheck_recording_unmoved_bytes", "What of these is not there yet.", _RECORDING),
         _gauge("aircheck_recording_write_latency_seconds", "The last write.", _RECORDING),
         _gauge("aircheck_recording_write_latency_max_seconds", "The slowest write.", _RECORDING),
         _gauge("aircheck_recording_unsynced_seconds", "Time since the last sync.", _RECORDING),
@@ -216,6 +222,8 @@ class NodeCollector(Collector):
         yield "aircheck_recording_gaps", [(key, r.gaps) for key, r in facts]
         yield "aircheck_recording_dropped_packets", [(key, r.dropped_packets) for key, r in facts]
         yield "aircheck_recording_queued_bytes", [(key, h.queued_bytes) for key, h in health]
+        yield "aircheck_recording_moved_bytes", [(key, h.moved_bytes) for key, h in health]
+        yield "aircheck_recording_unmoved_bytes", [(key, h.unmoved_bytes) for key, h in health]
         yield "aircheck_recording_write_latency_seconds", [(key, h.write_latency_s) for key, h in health]
         yield (
             "aircheck_recording_write_latency_max_seconds",

@@ -194,11 +194,15 @@ class Segment(BaseModel):
     size_bytes: int
     is_recovered: bool = Field(description="Made whole after a crash.")
     error: str
+    moved_percent: int | None = Field(
+        description="How much of a finished file has been moved to its folder from a `tmp_dir` on another "
+        "file system; null when there is nothing to move. Sizes count the file once meanwhile."
+    )
     tracks: list[Track]
     gaps: list[Gap]
 
     @classmethod
-    def of(cls, segment: SegmentFacts) -> Segment:
+    def of(cls, segment: SegmentFacts, moved_percent: int | None = None) -> Segment:
         url = segment_url(segment)
         return cls(
             id=segment.id,
@@ -215,6 +219,7 @@ class Segment(BaseModel):
             size_bytes=segment.size_bytes,
             is_recovered=segment.is_recovered,
             error=segment.error,
+            moved_percent=moved_percent,
             tracks=[Track.of(track) for track in segment.tracks],
             gaps=[Gap.of(gap) for gap in segment.gaps],
         )
@@ -254,7 +259,7 @@ class RecordingWithFiles(Recording):
 
     @classmethod
     def of_detail(cls, detail: RecordingDetail) -> RecordingWithFiles:
-        segments = [Segment.of(segment) for segment in detail.segments]
+        segments = [Segment.of(segment, detail.moved_percent.get(segment.id)) for segment in detail.segments]
         return cls(**_recording_fields(detail.facts), segments=segments)
 
 
