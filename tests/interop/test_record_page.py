@@ -96,6 +96,32 @@ def test_page_that_is_closed_ends_its_stream_at_once(browser: DrivenBrowser, ser
     assert recording["end_reason"] == "unpublished"
 
 
+def test_screen_is_recorded_with_the_microphone(browser: DrivenBrowser, server: ServerProcess) -> None:
+    browser.open(server.http_url("/record/"))
+    browser.wait_for(f"{STATE} === 'ready'")
+    browser.click("input[value=screen]")
+    browser.wait_for(
+        "document.getElementById('preview').srcObject?.getVideoTracks()[0].getSettings().displaySurface"
+    )
+    browser.wait_for(f"{STATE} === 'ready'")
+    record(browser, "page-screen")
+    browser.wait_for("document.getElementById('clock').textContent >= '0:00:02'")
+    browser.click("#record")
+    browser.wait_for("!document.getElementById('result').hidden")
+    assert ProbedFile(server.wait_for_file("page-screen")).kinds == {"video", "audio"}
+
+
+def test_server_that_goes_away_is_told_in_words(browser: DrivenBrowser, tmp_path: Path) -> None:
+    folder = tmp_path / "server"
+    folder.mkdir()
+    with ServerProcess(folder) as server:
+        begin(browser, server, "page-lost")
+        server.wait_for_stream("page-lost")
+        server.kill()
+        browser.wait_for(f"{NOTICE}.includes('was lost')")
+        browser.wait_for(f"{STATE} === 'ready'")
+
+
 def test_name_that_is_taken_is_told_in_words(
     browser: DrivenBrowser, server: ServerProcess, tmp_path: Path
 ) -> None:

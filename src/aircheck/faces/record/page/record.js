@@ -141,8 +141,9 @@ async function start() {
 async function recorded(name) {
   const id = await recordings.sessionOf(name).catch(() => null);
   if (id) {
-    await recordings.ensureRecorded(name, id).catch(() => {
-      say("The server takes the stream but does not record it.", { isError: true });
+    await recordings.ensureRecorded(name, id).catch((error) => {
+      // A server that does not answer at all is told of when the stream is lost.
+      if (!(error instanceof TypeError)) say("The server takes the stream but does not record it.", { isError: true });
     });
   }
   return id;
@@ -156,18 +157,19 @@ async function stop(why = "", options = {}) {
   const id = await session;
   await whip.stop();
   wakeLock?.release().catch(() => {});
-  await offer($("name").value.trim(), id);
+  await offer($("name").value.trim(), id, why);
   $("name").value = freshName();
   if (stream?.getTracks().every((track) => track.readyState === "live")) show("ready");
   else await openSource();
 }
 
-async function offer(name, id) {
+/** Shows what came of it. `lost` says why there may be nothing. */
+async function offer(name, id, lost) {
   const recording = id && (await recordings.finished(name, id).catch(() => null));
   const files = recording ? recordings.playable(recording) : [];
   if (!files.length) {
     const why = recording?.error ? ` (${recording.error})` : "";
-    say(`No file came of this recording${why}. “All recordings” lists what the server has.`, { isError: true });
+    say(lost || `No file came of it${why}. “All recordings” lists what the server has.`, { isError: true });
     return;
   }
   $("result-title").textContent = name;
