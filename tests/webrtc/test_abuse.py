@@ -235,3 +235,22 @@ async def test_offers_that_cannot_be_answered_leave_nothing_behind() -> None:
         assert not world.peers.port._peers
         assert sum(world.peers.refused.values()) == len(bad)
         await partial(world.publish, offer())()
+
+
+async def test_junk_in_the_middle_of_a_handshake_does_not_end_it() -> None:
+    garbage = random.Random(5)
+    async with PeersWorld.opened() as world:
+        peer = await RawPeer.to(await world.publish(offer()), world.address)
+        await peer.check()
+        hello = peer.dtls.begin()[0]
+        for i in range(300):
+            peer.put(bytes((garbage.randrange(20, 64),)) + garbage.randbytes(garbage.randrange(0, 300)))
+            peer.put(hello[: garbage.randrange(1, len(hello))])
+            if i % 50 == 0:
+                await asyncio.sleep(0.02)
+        peer.put(hello)
+        await peer.shake()
+        peer.put(peer.rtp())
+        await until(lambda: bool(world.listeners) and world.listeners["cam"].packets["opus"] == 1)
+        assert not world.peers.errors["internal"]
+        peer.close()
