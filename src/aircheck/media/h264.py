@@ -18,6 +18,7 @@ NAL_AUD = 9
 _PROFILES_WITH_CHROMA_FORMAT = frozenset((100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135))
 _PROFILES_WITH_EXTENDED_RECORD = frozenset((100, 110, 122, 144))
 _MAX_REFERENCE_FRAMES_IN_CYCLE = 255
+_MAX_BIT_DEPTH = 14
 _CROP_UNITS = {0: (1, 1), 1: (2, 2), 2: (2, 1), 3: (1, 1)}
 """Luma samples of one cropping unit, across and down, by chroma format (table 6-1)."""
 
@@ -60,6 +61,8 @@ def parse_sps(nal_unit: Payload) -> SequenceParameters:
         chroma = bits.read_ue()
         separate_planes = chroma == 3 and bits.read_flag()
         depth_luma, depth_chroma = 8 + bits.read_ue(), 8 + bits.read_ue()
+        if chroma > 3 or max(depth_luma, depth_chroma) > _MAX_BIT_DEPTH:
+            raise BitstreamError(f"chroma {chroma}, {depth_luma} bits of luma, {depth_chroma} of chroma")
         bits.skip(1)  # qpprime_y_zero_transform_bypass_flag
         if bits.read_flag():
             _skip_scaling_matrix(bits, 12 if chroma == 3 else 8)

@@ -27,7 +27,7 @@ from aircheck.wire.rtp.errors import RtpError
 from aircheck.wire.rtp.packet import HEAD, MARKER, find_extension, payload_bounds
 from aircheck.wire.rtp.reorder import RoundTrip
 from aircheck.wire.rtp.rtcp import Goodbye, SenderReport, parse_compound
-from aircheck.wire.rtp.rtx import OSN_BYTES
+from aircheck.wire.rtp.rtx import OSN_BYTES, original_sequence_number
 
 _log = logging.getLogger(__name__)
 
@@ -118,9 +118,9 @@ class Publisher:
             track.receive(
                 sequence_number, (timestamp, second & MARKER, payload_type, packet, start, end), now_s
             )
-        elif end - start >= OSN_BYTES:  # else it only probes the path
+        elif end - start >= OSN_BYTES:
             track.receive(
-                packet[start] << 8 | packet[start + 1],
+                original_sequence_number(packet, start),
                 (timestamp, second & MARKER, original_type, packet, start + OSN_BYTES, end),
                 now_s,
                 is_retransmission=True,

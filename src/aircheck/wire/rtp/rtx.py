@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from aircheck.wire.rtp.errors import RtpError
-
 OSN_BYTES = 2
+"""Of the original sequence number. A retransmission that is shorter probes the path and repeats nothing."""
 
 
-def original_sequence_number(packet: bytes, start: int, end: int) -> int:
-    """Of a retransmission whose payload is so bounded; its own payload begins `OSN_BYTES` later.
-
-    Raises RtpError; a retransmission without a byte probes the path and has no original.
-    """
-    if end - start < OSN_BYTES:
-        raise RtpError("a retransmission without its original sequence number", data=packet)
+def original_sequence_number(packet: bytes, start: int) -> int:
+    """Of a retransmission whose payload begins at `start` and has at least `OSN_BYTES`."""
     return packet[start] << 8 | packet[start + 1]
