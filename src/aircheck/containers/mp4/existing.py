@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from aircheck.containers.mp4.boxes import HEADER64, parse_header
 from aircheck.containers.mp4.disk import Disk
+from aircheck.containers.mp4.final_index import read_final_index
 from aircheck.containers.mp4.scan import Condition, Contents, Outline, outline, read_contents, reopened
 
 
@@ -33,12 +35,23 @@ def read_existing(path: Path, disk: Disk) -> ExistingMp4 | None:
     file = outline(disk)
     if file.moov is None or not file.moov.has_note or file.is_torn or file.has_helper:
         return None
-    note, is_final = file.moov.facts.note, file.condition is Condition.FINAL
+    final, is_final = file.moov, file.condition is Condition.FINAL
     if is_final:
+        if _end_of_final(disk, file) != file.size_bytes:
+            return None
         file = reopened(disk, file)
     if file.moov is None:
         return None
-    contents = read_contents(disk, file)
+    contents = read_final_index(disk, final, file) if is_final else None
+    if contents is None:
+        contents = read_contents(disk, file)
     if contents.end != file.size_bytes or not contents.has_samples:
         return None
-    return ExistingMp4(path, disk, file, contents, is_final, note)
+    return ExistingMp4(path, disk, file, contents, is_final, final.facts.note)
+
+
+def _end_of_final(disk: Disk, final: Outline) -> int:
+    """Where its `mdat` ends, whose header is the last of the header area."""
+    offset = final.area - HEADER64.size
+    header = parse_header(disk.read(offset, HEADER64.size))
+    return offset + header[0] if header is not None else 0

@@ -220,7 +220,7 @@ def read_contents(disk: Disk, file: Outline, progress: Progress | None = None) -
     disk.expect_random_reads()
     offset, fragments = file.media, 0
     while True:
-        size = _index_fragment(disk, offset, file.size_bytes, facts.origin_ms, by_number)
+        size = index_fragment(disk, offset, file.size_bytes, facts.origin_ms, by_number)
         if size:
             contents.skipped += offset - contents.end
             offset += size
@@ -234,7 +234,7 @@ def read_contents(disk: Disk, file: Outline, progress: Progress | None = None) -
             progress(offset, file.size_bytes)
 
 
-def _index_fragment(
+def index_fragment(
     disk: Disk, offset: int, file_size: int, origin_ms: int, tracks: dict[int, TrackIndex]
 ) -> int:
     """Add the fragment at `offset` to the index; its size, 0 when there is none that is whole."""
