@@ -170,6 +170,7 @@ def test_every_problem_is_told_at_once() -> None:
         ("AIRCHECK_RTMP__LISTE", ":1", "is no setting", "Did you mean AIRCHECK_RTMP__LISTEN?"),
         ("AIRCHECK_NONSENSE", "1", "is no setting", "Unset it."),
         ("AIRCHECK_ACCESS__PUBLISH_KEYS", "abc", "is not JSON", '["a", "b"]'),
+        ("AIRCHECK_RTMPS__LISTEN", ":443", "RTMPS needs a certificate", "`aircheck cert`"),
         ("AIRCHECK_LOG__LEVEL", "loud", "log.level", '"info" when it is left out'),
     ],
 )

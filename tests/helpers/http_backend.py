@@ -15,6 +15,8 @@ from starlette.types import Receive, Scope, Send
 
 from aircheck.faces.http_server import HttpServer
 
+ASKED = ("connect", "publishStream", "playStream")
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -70,6 +72,16 @@ class HttpBackend:
             f"{one.method} {one.body['status']}" if one.method.endswith("Event") else one.method
             for one in self.questions
         ]
+
+    @property
+    def asked(self) -> list[str]:
+        """What a peer waited for, in order."""
+        return [method for method in self.methods if method in ASKED]
+
+    @property
+    def told(self) -> list[str]:
+        """News in order; they neither wait for questions nor keep them waiting."""
+        return [method for method in self.methods if method not in ASKED]
 
     def question(self, method: str) -> Question:
         return next(one for one in self.questions if one.method == method)

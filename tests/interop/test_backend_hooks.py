@@ -39,10 +39,9 @@ async def test_a_backend_hears_of_a_publisher_from_its_first_word_to_the_servers
 
     async with HttpBackend.serving() as there:
         await asyncio.to_thread(publish_until_the_server_stops)
-    assert there.methods == [
-        "connect",
+    assert there.asked == ["connect", "publishStream"]
+    assert there.told == [
         "ConnectionStatusEvent ESTABLISHED",
-        "publishStream",
         "StreamStatusEvent PUBLISHING",
         "unPublishStream",
         "StreamStatusEvent UNPUBLISHED",

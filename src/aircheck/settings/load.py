@@ -95,7 +95,7 @@ def load_settings(
 def _problems_between_tables(source: Source, settings: Settings) -> Iterator[Problem]:
     if settings.rtmps.listen is not None and settings.rtmps_certificate is None:
         remedy = "Set cert and key in [tls], or others in [rtmps]; `aircheck cert` makes some to begin with."
-        yield Problem(source.place("rtmps", "listen"), "RTMPS needs a certificate", remedy)
+        yield Problem(_where(source, "rtmps", "listen"), "RTMPS needs a certificate", remedy)
 
 
 def _laid_over(beneath: Mapping[str, Mapping[str, object]], values: dict[str, Any]) -> dict[str, Any]:
@@ -194,8 +194,7 @@ def _is_json(value: str) -> bool:
 
 def _problem(source: Source, error: Mapping[str, Any]) -> Problem:
     path = tuple(str(part) for part in error["loc"][:2])
-    variable = environment_variable(*path) if len(path) == 2 else ""
-    where = variable if variable in os.environ else source.place(*path)
+    where = _where(source, *path)
     setting = ".".join(path)
     match error["type"]:
         case "extra_forbidden":
@@ -206,6 +205,11 @@ def _problem(source: Source, error: Mapping[str, Any]) -> Problem:
             return Problem(where, f"{setting} is a table", f"Write [{setting}] and its settings below it.")
         case _:
             return Problem(where, f"{setting}: {error['msg']}{_shown(path, error['input'])}", _default(path))
+
+
+def _where(source: Source, *path: str) -> str:
+    variable = environment_variable(*path) if len(path) == 2 else ""
+    return variable if variable in os.environ else source.place(*path)
 
 
 def _shown(path: tuple[str, ...], value: object) -> str:

@@ -3,7 +3,8 @@
 Order, of one session
     connect → ConnectionStatusEvent ESTABLISHED → publishStream → StreamStatusEvent PUBLISHING
     → unPublishStream → StreamStatusEvent UNPUBLISHED → ConnectionStatusEvent DISCONNECTED,
-    with playStream and stopStream for those who play.
+    with playStream and stopStream for those who play. Questions do not wait for news: `publishStream` may be
+    there before the news that the peer is connected.
 
 Asked are `connect`, `publishStream` and `playStream`: 200 allows, 403 refuses, and for other answers and none
 holds what `refuses_on_error` says. A backend may answer `connect` with a `restClientConfig`: of that
@@ -130,8 +131,7 @@ class WcsHooks:
         for play in session.plays:
             self._tell(session, session_id, "stopStream", {**play, "status": "STOPPED"})
             self._tell(session, session_id, "StreamStatusEvent", {**play, "status": "STOPPED"})
-        if not session.refusal:
-            self._tell_connection(session, session_id, "DISCONNECTED")
+        self._tell_connection(session, session_id, "DISCONNECTED")
 
     # asking
 
@@ -143,6 +143,8 @@ class WcsHooks:
             return admission
         session = await self._connected(url, attempt, admission.login)
         if session.refusal:
+            # Whoever tries again on the same connection is asked about again.
+            self._sessions.pop(attempt.session_id, None)
             return Admission(False, reason=session.refusal)
         body = self._attempted(attempt, method)
         refusal, _ = await self._ask(session, method, body)
