@@ -543,6 +543,17 @@ async def test_a_disk_that_refuses_at_the_start_leaves_the_file_and_another_begi
     assert [segment.file_name for segment in segments] == ["cam_0001.mp4"]
 
 
+async def test_after_many_times_the_note_still_tells_whose_the_file_is(tmp_path: Path) -> None:
+    batches = list(av_batches(200))
+    async with Rig(tmp_path) as rig:
+        for _ in range(60):
+            facts, segment = await record(rig, plan_of(tmp_path, "flv"), batches)
+        recording, noted = decode_note(read_note(tmp_path / "cam.flv"))
+    assert (recording.id, noted.id) == (facts.id, segment.id)
+    assert len(segment.gaps) == 59
+    assert noted.gaps == segment.gaps[-len(noted.gaps) :]
+
+
 # --- data messages ------------------------------------------------------------------------------------------
 
 

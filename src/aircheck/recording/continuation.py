@@ -46,7 +46,7 @@ from aircheck.recording.recording import Recording
 from aircheck.recording.reports import Reports
 from aircheck.recording.segment import Segment
 from aircheck.recording.volume import Volume
-from aircheck.segment_note import NoteError, decode_note
+from aircheck.segment_note import NoteError, decode_note, encode_note
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +54,8 @@ _DIGITS = re.compile(r"[0-9]+")
 
 WAIT_S = 10.0
 """So long media waits in memory for a file that is being finished or recovered."""
+
+_NOTE_BYTES = 2048
 
 _UNFINISHED = (SegmentState.GROWING, SegmentState.FINALIZING)
 
@@ -304,6 +306,18 @@ class Continuations:
         facts: dict[str, object] = {"file_name": name, "reason": reason}
         await self._reports.until_begun(recording.facts.id)
         await self._reports.say(EventKind.RECORDING_NOT_APPENDED, recording, facts=facts)
+
+
+def note_of(recording: RecordingFacts, segment: SegmentFacts) -> bytes:
+    """The note of a file that goes on, perhaps for the hundredth time: of its gaps the last ones.
+
+    Containers have room for two notes at a time, of the length that one has without gaps and 2 KiB more.
+    """
+    note, gaps = encode_note(recording, segment), segment.gaps
+    while len(note) > _NOTE_BYTES and gaps:
+        gaps = gaps[len(gaps) // 2 + 1 :]
+        note = encode_note(recording, replace(segment, gaps=gaps))
+    return note
 
 
 def with_sums(recording: RecordingFacts, segments: Iterable[SegmentFacts]) -> RecordingFacts:

@@ -22,7 +22,7 @@ from aircheck.facts import EventKind, GapFacts, SegmentFacts, SegmentState
 from aircheck.hub.stream import describe_track
 from aircheck.media.track import Track
 from aircheck.recording import finalize
-from aircheck.recording.continuation import Continuations
+from aircheck.recording.continuation import Continuations, note_of
 from aircheck.recording.journal import FinishedFiles, Journal
 from aircheck.recording.move import Move
 from aircheck.recording.names import final_name, preview_name
@@ -206,7 +206,8 @@ class Filing:
 
         def work() -> tuple[FinalizedFile, finalize.Placement]:
             assert segment.writer is not None
-            segment.writer.set_note(encode_note(recording.current_facts(), facts))
+            encode = encode_note if continuation is None else note_of
+            segment.writer.set_note(encode(recording.current_facts(), facts))
             finalized = segment.writer.finalize(sync=True)
             known = replace(facts, duration_ms=finalized.duration_ms)
             plan = recording.plan

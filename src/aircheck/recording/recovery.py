@@ -30,13 +30,13 @@ from aircheck.facts import (
     SegmentState,
 )
 from aircheck.recording import finalize
-from aircheck.recording.continuation import with_sums
+from aircheck.recording.continuation import note_of, with_sums
 from aircheck.recording.journal import FinishedFiles, Journal
 from aircheck.recording.move import Move
 from aircheck.recording.names import recovered_name
 from aircheck.recording.naming import NameTemplate
 from aircheck.recording.plan import RecordingPlan
-from aircheck.segment_note import NoteError, decode_note, encode_note
+from aircheck.segment_note import NoteError, decode_note
 
 _log = logging.getLogger(__name__)
 
@@ -217,7 +217,7 @@ def _make_whole(
             return replace(segment, state=SegmentState.FAILED, error="the file is gone")
         growing = placed
     is_continued = segment.is_continued
-    recovery = recover_file(growing, note=encode_note(recording, segment) if is_continued else None)
+    recovery = recover_file(growing, note=note_of(recording, segment) if is_continued else None)
     if recovery.outcome is Outcome.EMPTY and not is_continued:
         report.empty += 1
         finalize.forget(growing)
