@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from helpers.certificates import TestCertificate
 from helpers.fake_peers import OFFER, FakePeers
 from helpers.live_node import LiveNode
 from websockets.asyncio.client import ClientConnection, connect
@@ -172,6 +173,16 @@ async def test_stop_of_the_server_ends_the_pages(port: Port) -> None:
         await port.server.stop()
         assert await until_closed(socket) == 1012
     assert not port.app.connections()
+
+
+async def test_pages_that_came_over_https_connect_inside_tls(port: Port, tmp_path: Path) -> None:
+    certificate = TestCertificate.made(tmp_path)
+    server = HttpServer(port.app, grace_s=1)
+    await server.start("127.0.0.1", 0, tls=certificate.server())
+    async with connect(f"wss://127.0.0.1:{server.port}/", ssl=certificate.client()) as socket:
+        await say(socket, "connection", appKey="defaultApp")
+        assert await hear(socket) == "getUserData"
+    await server.stop()
 
 
 async def test_who_comes_with_http_is_told_what_is_spoken_here(port: Port) -> None:
