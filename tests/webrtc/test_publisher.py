@@ -453,6 +453,19 @@ def test_peers_that_want_a_bit_rate_are_told_one(clips: Path) -> None:
     assert not any(isinstance(one, TransportFeedback) for one in received)
 
 
+def test_requests_fit_into_a_packet_however_much_is_missing(clips: Path) -> None:
+    publication, _ = publish(clips, Codec.VP8, None)
+    sizes: list[int] = []
+    publication.browser.down.send = lambda packet, now_s: sizes.append(len(packet))  # type: ignore[method-assign]
+    track = FORMATS[Codec.VP8].payload_type
+    media = [
+        RtpPacket(track, 60_000 + n * 17 & 0xFFFF, 0, 2000, b"\x10media").serialize() for n in range(500)
+    ]
+    publication.publisher.receive_rtp(media, 1, publication.clock.now_s)
+    assert len(sizes) >= 2
+    assert max(sizes) <= 1200
+
+
 def test_reports_tell_the_loss(clips: Path) -> None:
     publication, _ = publish(clips, Codec.VP8, None, up=Impairment(loss=0.2, seed=9))
     publication.run(3.9)
@@ -494,7 +507,7 @@ def test_a_publisher_that_is_closed_takes_nothing_more(clips: Path) -> None:
 
 
 def test_clocks_that_run_apart_stay_in_step(clips: Path) -> None:
-    """A sound card that counts 0.1 % fast would put half a minute 32 ms out; reports tell, and pictures follow."""
+    """A sound card that is 0.1 % fast would put half a minute 32 ms out; pictures follow the reports."""
     clip = make_clip(clips, Codec.VP8, Codec.OPUS)
     tracks = [track_of_clip(clip, "0", Codec.OPUS, ssrc=1000), track_of_clip(clip, "1", Codec.VP8, ssrc=2000)]
     sound, video = tracks

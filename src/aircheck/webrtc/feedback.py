@@ -25,6 +25,9 @@ from aircheck.wire.rtp.transport_feedback import ArrivalLog
 
 ARRIVALS_INTERVAL_S = 0.05
 REPORT_INTERVAL_S = 1.0
+NACK_MAX_NUMBERS = 256
+"""So that one fits in a packet, even if each needs an entry of its own."""
+
 UNLIMITED_BPS = 30_000_000
 
 
@@ -53,9 +56,10 @@ class Feedback:
         """The packets of one drain are handled: ask for what they showed to be missing."""
         for track in self._tracks:
             track.give_up(now_s)
-            numbers = track.wanted(now_s)
-            if numbers and track.ssrc is not None:
-                self._send(Nack(self._ssrc, track.ssrc, numbers))
+            if track.ssrc is not None:
+                numbers = track.wanted(now_s)
+                for at in range(0, len(numbers), NACK_MAX_NUMBERS):
+                    self._send(Nack(self._ssrc, track.ssrc, numbers[at : at + NACK_MAX_NUMBERS]))
             if track.wants_key(now_s):
                 self._ask(track, now_s)
         if now_s - self._arrivals_told_s >= ARRIVALS_INTERVAL_S and self.arrivals:

@@ -6,7 +6,7 @@ from helpers.impairment import Impairment
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aircheck.wire.rtp.reorder import GIVE_UP_S, MAX_REQUESTS, ReorderBuffer, RoundTrip
+from aircheck.wire.rtp.reorder import GIVE_UP_S, MAX_MISSING, MAX_REQUESTS, ReorderBuffer, RoundTrip
 
 
 def push_all(buffer: ReorderBuffer[int], numbers: list[int], now_s: float = 0.0) -> list[int | None]:
@@ -88,6 +88,15 @@ def test_a_huge_hole_is_not_waited_for() -> None:
     assert push_all(buffer, [1, 2, 1000, 1001]) == [1, 2, None, 1000, 1001]
     assert buffer.wanted(0.0) == ()
     assert buffer.lost == 997
+
+
+def test_a_source_full_of_holes_makes_us_remember_only_so_many() -> None:
+    buffer: ReorderBuffer[int] = ReorderBuffer()
+    out = push_all(buffer, list(range(0, 60_000, 3)))
+    assert out.count(None) > 10
+    assert len(buffer.wanted(0.0)) <= MAX_MISSING
+    buffer.flush()
+    assert buffer.lost == 40_000 - 2
 
 
 def test_one_stray_number_changes_nothing_and_two_in_a_row_begin_anew() -> None:

@@ -86,3 +86,11 @@ def test_any_bytes_are_feedback_or_a_typed_error(body: bytes) -> None:
 def test_feedback_about_nothing_is_our_mistake() -> None:
     with pytest.raises(ValueError, match="no packet"):
         TransportFeedback(1, 2, 0, 0, (None,)).serialize()
+
+
+@given(st.lists(st.integers(0, 0xFFFF), max_size=3000))
+def test_no_message_is_larger_than_a_packet(numbers: list[int]) -> None:
+    log = ArrivalLog()
+    for at, number in enumerate(numbers):
+        log.add(number, 100 + at * 0.05)
+    assert all(len(feedback.serialize()) <= 1200 for feedback in log.report(1, 2))

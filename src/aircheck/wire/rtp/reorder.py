@@ -19,6 +19,9 @@ over within a second."""
 MAX_HOLE = 512
 """A longer hole is not asked for: too much is gone."""
 
+MAX_MISSING = 1024
+"""Nor are more in all: whoever sends only every other packet makes us remember the rest."""
+
 MAX_DROPOUT = 3000
 """Farther ahead, or as far behind, a sequence number begins a new sequence (RFC 3550, A.1)."""
 
@@ -140,7 +143,9 @@ class ReorderBuffer(Generic[T]):
 
     def _push_ahead(self, number: int, item: T, now_s: float) -> Sequence[T | None]:
         out: list[T | None] = []
-        if number - self.highest > MAX_HOLE or len(self._held) >= MAX_HELD:
+        hole = number - self.highest - 1
+        is_hopeless = hole and (hole > MAX_HOLE or len(self._missing) + hole > MAX_MISSING)
+        if is_hopeless or len(self._held) >= MAX_HELD:
             out += self.flush()
             self.lost += number - self._next
             self._next = number

@@ -176,7 +176,8 @@ class ArrivalLog:
 
 
 _MAX_SPAN = 1000
-"""Numbers in one message: it stays below the size of a packet."""
+_MAX_ARRIVALS = 400
+"""Numbers, and arrivals among them, in one message: it stays below the size of a packet."""
 
 _MAX_STEP_TICKS = 0x7000
 
@@ -186,7 +187,9 @@ def _runs(arrivals: dict[int, int]) -> Iterator[list[int]]:
     run: list[int] = []
     for number in sorted(arrivals):
         if run and (
-            number - run[0] >= _MAX_SPAN or abs(arrivals[number] - arrivals[run[-1]]) > _MAX_STEP_TICKS
+            number - run[0] >= _MAX_SPAN
+            or len(run) == _MAX_ARRIVALS
+            or abs(arrivals[number] - arrivals[run[-1]]) > _MAX_STEP_TICKS
         ):
             yield run
             run = []
