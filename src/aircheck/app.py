@@ -70,8 +70,8 @@ from aircheck.settings.model import HIDDEN_FOLDER
 from aircheck.systemd import Notifier, watchdog_interval_s
 from aircheck.tasks import TaskGroup
 from aircheck.webrtc.negotiate import CODEC_NAMES, Preferences
-from aircheck.webrtc.peer import PeerTimeouts
 from aircheck.webrtc.peers import PeerRules, Peers
+from aircheck.webrtc.states import PeerTimeouts
 from aircheck.wire.rtmp.connection import Limits
 
 _log = logging.getLogger(__name__)
@@ -255,8 +255,9 @@ class Node:
         )
         self.backend.start()
         names = RecordedNames(self.recorder)
-        hooks = WcsHooks(
+        return WcsHooks(
             self.access,
+            self.registry,
             self.backend,
             self.clock,
             node_id=_node_id(self.settings.wcs),
@@ -266,8 +267,6 @@ class Node:
                 None if (file := names.find(media_session_id)) is None else file.name
             ),
         )
-        hooks.follow(self.registry)
-        return hooks
 
     def _listen(self, listen: Listen, tls: ssl.SSLContext | None) -> tuple[str, int]:
         try:

@@ -41,8 +41,14 @@ class Rig:
         self.registry = Registry()
         self.backend = Backend(BackendPlan(url=there.url, timeout_s=timeout_s))
         self.backend.start()
-        self.hooks = WcsHooks(access, self.backend, clock, node_id="node-1", **options)  # type: ignore[arg-type]
-        self.hooks.follow(self.registry)
+        self.hooks = WcsHooks(
+            access,
+            self.registry,
+            self.backend,
+            clock,
+            node_id="node-1",
+            **options,  # type: ignore[arg-type]
+        )
         self.pump = Pump(asyncio.get_running_loop(), interval_s=0.05)
         self.rtmp = RtmpServer(
             self.pump,
@@ -184,6 +190,17 @@ async def test_viewers_are_asked_about_and_their_end_is_told(there: HttpBackend)
         "StreamStatusEvent STOPPED",
         "ConnectionStatusEvent DISCONNECTED",
     ]
+
+
+async def test_nobody_is_said_to_watch_what_is_not_there(there: HttpBackend) -> None:
+    async with running(there) as rig, Peer(rig.address) as viewer:
+        await viewer.connect()
+        await viewer.get(ev.Connected)
+        viewer.connection.play("nothing")
+        await viewer.flush()
+        assert (await viewer.get(ev.StreamRejected)).code == "NetStream.Play.StreamNotFound"
+    assert there.asked == ["connect", "playStream"]
+    assert there.told == ["ConnectionStatusEvent ESTABLISHED", "ConnectionStatusEvent DISCONNECTED"]
 
 
 async def test_who_fails_our_own_rules_is_not_asked_about(there: HttpBackend) -> None:

@@ -80,6 +80,7 @@ class WcsHooks:
     def __init__(
         self,
         inner: Gatekeeper,
+        registry: Registry,
         backend: Backend,
         clock: Clock,
         *,
@@ -89,6 +90,7 @@ class WcsHooks:
         record_name: RecordName = lambda media_session_id: None,
     ) -> None:
         self._inner = inner
+        self._registry = registry
         self._backend = backend
         self._clock = clock
         self._node_id = node_id
@@ -98,8 +100,6 @@ class WcsHooks:
         self._sessions: OrderedDict[str, asyncio.Task[_Session]] = OrderedDict()
         self._tasks = TaskGroup("hooks of WCS")
         self._announcing: dict[str, asyncio.Task[None]] = {}
-
-    def follow(self, registry: Registry) -> None:
         registry.listen(published=self._published, ended=self._ended)
 
     # what rooms that let peers in ask
@@ -151,7 +151,7 @@ class WcsHooks:
         if refusal:
             self._tell(session, attempt.session_id, "StreamStatusEvent", {**body, "status": "FAILED"})
             return Admission(False, reason=refusal)
-        if method == "playStream":
+        if method == "playStream" and self._registry.find(attempt.name, attempt.app) is not None:
             session.plays.append(body)
             self._tell(session, attempt.session_id, "StreamStatusEvent", {**body, "status": "PLAYING"})
         return admission
