@@ -12,9 +12,10 @@ from helpers.peers_world import PeersWorld
 from helpers.raw_peer import RawPeer, TcpRawPeer, offer
 from helpers.rtc_client import RtcClient, until
 
+from aircheck.facts import EndReason
 from aircheck.webrtc.errors import NameInUse, TooManyPeers
-from aircheck.webrtc.peer import Info, PeerState, PeerTimeouts
-from aircheck.webrtc.port import TcpPath
+from aircheck.webrtc.paths import TcpPath
+from aircheck.webrtc.states import Info, PeerState, PeerTimeouts
 from aircheck.wire import stun
 
 
@@ -188,7 +189,7 @@ async def test_tcp_connections_that_talk_something_else_are_closed(junk: bytes) 
 
 
 async def test_tcp_connections_that_say_nothing_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aircheck.webrtc.port.TCP_PROOF_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("aircheck.webrtc.paths.TCP_PROOF_TIMEOUT_S", 0.1)
     async with PeersWorld.opened() as world:
         reader, writer = await asyncio.open_connection(*world.address)
         async with asyncio.timeout(5):
@@ -254,3 +255,24 @@ async def test_junk_in_the_middle_of_a_handshake_does_not_end_it() -> None:
         await until(lambda: bool(world.listeners) and world.listeners["cam"].packets["opus"] == 1)
         assert not world.peers.errors["internal"]
         peer.close()
+
+
+@pytest.mark.parametrize("what", ["receive_rtp", "tick", "close"])
+async def test_a_mistake_of_ours_costs_one_peer_only(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def mistake(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async with PeersWorld.opened() as world:
+        good = await publishing(world, "good")
+        bad = await publishing(world, "bad")
+        monkeypatch.setattr(world.taken[1].sink, what, mistake)
+        bad.put(bad.rtp())
+        if what == "close":
+            world.taken[1].close(EndReason.STOPPED)
+        await until(lambda: world.taken[1].is_closed)
+        good.put(good.rtp())
+        await until(lambda: world.listeners["good"].packets["opus"] == 2)
+        assert world.taken[0].is_connected
+        assert world.peers.errors["internal"] == 1
+        good.close()
+        bad.close()

@@ -10,7 +10,8 @@ from helpers.peers_world import PeersWorld
 from helpers.rtc_client import RtcClient, until
 
 from aircheck.facts import EndReason
-from aircheck.webrtc.peer import Info, Peer, PeerState, PeerTimeouts
+from aircheck.webrtc.peer import Peer
+from aircheck.webrtc.states import Info, PeerState, PeerTimeouts
 
 
 @pytest.mark.parametrize("codec", ["VP8", "H264"])

@@ -1,10 +1,4 @@
-"""One peer from its offer to its end: checks, handshake, then media in the clear to whoever feeds on it.
-
-    NEW ── first check ──▶ CHECKED ── DTLS done ──▶ CONNECTED ── close ──▶ CLOSED
-      └──────────── no check, no handshake, silence, refusal ───────────▶ FAILED
-
-The texts of `info` are those that Flashphoner's clients know; other faces show them as they are.
-"""
+"""One peer from its offer to its end: checks, handshake, then media in the clear to whoever feeds on it."""
 
 from __future__ import annotations
 
@@ -12,7 +6,6 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from aircheck.clock import Clock
 from aircheck.facts import EndReason
@@ -22,8 +15,10 @@ from aircheck.webrtc.dtls import DtlsError, DtlsSession, Identity
 from aircheck.webrtc.errors import BadFragment
 from aircheck.webrtc.ice import IceAgent
 from aircheck.webrtc.media import MediaLine, MediaSink
-from aircheck.webrtc.port import Path, Port
+from aircheck.webrtc.paths import Path
+from aircheck.webrtc.port import Port
 from aircheck.webrtc.srtp import SrtpSession
+from aircheck.webrtc.states import INFO_OF_END, Info, PeerKind, PeerState, PeerTimeouts
 from aircheck.wire import sdp, stun
 
 _log = logging.getLogger(__name__)
@@ -32,60 +27,8 @@ EARLY_PACKETS_MAX = 512
 """Media that overtakes the end of the handshake, kept until the keys are there."""
 
 
-class PeerKind(StrEnum):
-    PUBLISH = "publish"
-    PLAY = "play"
-
-
-class PeerState(StrEnum):
-    NEW = "new"
-    CHECKED = "checked"
-    CONNECTED = "connected"
-    CLOSED = "closed"
-    FAILED = "failed"
-
-    @property
-    def is_over(self) -> bool:
-        return self in (PeerState.CLOSED, PeerState.FAILED)
-
-
-class Info:
-    """Why a peer ended, in the words of Flashphoner's clients."""
-
-    ICE_TIMEOUT = "Failed by ICE timeout"
-    KEEP_ALIVE = "Failed by ICE keep alive"
-    DTLS_ERROR = "Failed by DTLS error"
-    RTP_ACTIVITY = "Failed by RTP activity"
-    NAME_IN_USE = "Stream name is already in use"
-    NOT_FOUND = "Stream not found"
-    PUBLISHER_STOP = "Stopped by publisher stop"
-    DISCONNECT = "Stopped by session disconnect"
-    TERMINATED = "Stopped by rest /terminate"
-    USER = "Stopped by user"
-    INTERNAL = "Internal error"
-
-
-INFO_OF_END = {
-    EndReason.UNPUBLISHED: Info.USER,
-    EndReason.DISCONNECTED: Info.DISCONNECT,
-    EndReason.TIMED_OUT: Info.KEEP_ALIVE,
-    EndReason.STOPPED: Info.TERMINATED,
-    EndReason.SHUTDOWN: Info.TERMINATED,
-    EndReason.INTERNAL_ERROR: Info.INTERNAL,
-    EndReason.NO_MEDIA: Info.RTP_ACTIVITY,
-}
-
 OnChange = Callable[["Peer"], None]
 MakeSink = Callable[["Peer"], MediaSink]
-
-
-@dataclass(frozen=True, slots=True)
-class PeerTimeouts:
-    """How long a peer may take to connect, be silent altogether, and be without media."""
-
-    connect_s: float = 15.0
-    silence_s: float = 20.0
-    media_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,11 +179,24 @@ class Peer:
         self._early = []
         self.state, self.info, self.end_reason = state, info, reason
         if sink is not None:
-            sink.close(reason)
+            self._close_sink(sink, reason)
         log = _log.info if state is PeerState.CLOSED else _log.warning
         log("WebRTC peer ended peer=%s state=%s reason=%s info=%s", self, state, reason, info)
         self._on_over(self)
         self._tell()
+
+    def break_off(self) -> None:
+        """A mistake of ours, just caught, costs this peer its session, and nobody else anything."""
+        self._context.errors["internal"] += 1
+        _log.exception("WebRTC peer broken off peer=%s", self)
+        self.close(EndReason.INTERNAL_ERROR)
+
+    def _close_sink(self, sink: MediaSink, reason: EndReason) -> None:
+        try:
+            sink.close(reason)
+        except Exception:
+            self._context.errors["internal"] += 1
+            _log.exception("media of a WebRTC peer do not end peer=%s", self)
 
     # what the port calls
 

@@ -33,17 +33,10 @@ from aircheck.webrtc.errors import (
 )
 from aircheck.webrtc.media import MediaSink
 from aircheck.webrtc.negotiate import Preferences
-from aircheck.webrtc.peer import (
-    Info,
-    OnChange,
-    Peer,
-    PeerContext,
-    PeerEnded,
-    PeerKind,
-    PeerTimeouts,
-)
+from aircheck.webrtc.peer import OnChange, Peer, PeerContext, PeerEnded
 from aircheck.webrtc.port import Port
 from aircheck.webrtc.publisher import Publisher
+from aircheck.webrtc.states import Info, PeerKind, PeerTimeouts
 from aircheck.webrtc.status import PeersStatus
 from aircheck.webrtc.transcoding import Transcoding
 from aircheck.webrtc.viewer import Viewer, wanted_of
@@ -319,13 +312,7 @@ class Peers:
             try:
                 peer.tick(now_s)
             except Exception:
-                self._break_off(peer)
-
-    def _break_off(self, peer: Peer) -> None:
-        """A mistake of ours costs the peer that brought it to light its session, and nobody else anything."""
-        self.errors["internal"] += 1
-        _log.exception("WebRTC peer broken off peer=%s", peer)
-        peer.close(EndReason.INTERNAL_ERROR)
+                peer.break_off()
 
     def _forget(self, peer: Peer) -> None:
         self._peers.pop(peer.id, None)

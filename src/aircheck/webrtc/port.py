@@ -13,9 +13,9 @@ import contextlib
 import logging
 import socket
 from collections import Counter
-from typing import Protocol
 
 from aircheck.clock import Clock
+from aircheck.webrtc.paths import Address, Path, PeerHandler, TcpPath, UdpPath
 from aircheck.wire import stun
 
 _log = logging.getLogger(__name__)
@@ -29,142 +29,9 @@ SEND_BUFFER_BYTES = 4 * 1024 * 1024
 MIN_RECEIVE_BUFFER_BYTES = 1024 * 1024
 MAX_DATAGRAM_BYTES = 2048
 MAX_TCP_PEERS = 512
-TCP_PROOF_TIMEOUT_S = 10.0
-"""How long a TCP connection may take to prove by a check whose it is."""
-TCP_OUTPUT_MAX_BYTES = 1024 * 1024
-"""What may wait for a peer on TCP; then packets are dropped, as UDP would drop them."""
-_TCP_FRAME_MAX_BYTES = 1500
 _PORT_ATTEMPTS = 20
 _SO_SNDBUFFORCE = 32
 _SO_RCVBUFFORCE = 33
-
-Address = tuple[str, int]
-
-
-class PeerHandler(Protocol):
-    """A peer, as the port sees it. Calls come on the loop and do not raise for what the remote sent."""
-
-    def check(self, request: stun.Message, path: Path, now_s: float) -> bytes | None:
-        """The answer to a check, or `None` when its sender does not know the password."""
-        ...
-
-    def receive_dtls(self, datagram: bytes, path: Path, now_s: float) -> None: ...
-
-    def receive_media(self, packets: list[bytes], path: Path, arrival_ns: int, now_s: float) -> None:
-        """SRTP and SRTCP as they came, those of one drain."""
-        ...
-
-    def path_lost(self, path: Path) -> None: ...
-
-
-class Path:
-    """A way to a peer: an address on the UDP port, or a TCP connection."""
-
-    __slots__ = ("address", "inbox", "peer")
-
-    transport = ""
-
-    def __init__(self, address: Address) -> None:
-        self.address = address
-        self.peer: PeerHandler | None = None
-        self.inbox: list[bytes] = []
-
-    def send(self, datagram: bytes) -> bool:
-        """Whether the kernel took it."""
-        raise NotImplementedError
-
-    def __str__(self) -> str:
-        host, port = self.address
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-class UdpPath(Path):
-    __slots__ = ("_name", "_sock")
-
-    transport = "udp"
-
-    def __init__(self, sock: socket.socket, name: tuple[str, int]) -> None:
-        super().__init__((name[0].removeprefix("::ffff:"), name[1]))
-        self._sock = sock
-        self._name = name
-
-    @property
-    def name(self) -> tuple[str, int]:
-        """The address as the socket has it: IPv6 with scope, IPv4 perhaps inside IPv6."""
-        return self._name
-
-    def send(self, datagram: bytes) -> bool:
-        try:
-            self._sock.sendto(datagram, self._name)
-        except OSError:
-            return False
-        return True
-
-
-class TcpPath(Path, asyncio.Protocol):
-    """One accepted connection. Frames have their length before them (RFC 4571)."""
-
-    __slots__ = ("_buffer", "_port", "_timer", "_transport")
-
-    transport = "tcp"
-
-    def __init__(self, port: Port) -> None:
-        super().__init__(("", 0))
-        self._port = port
-        self._buffer = bytearray()
-        self._transport: asyncio.Transport | None = None
-        self._timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        host, number = transport.get_extra_info("peername")[:2]
-        self.address = (host.removeprefix("::ffff:"), number)
-        if not self._port.admit(self):
-            transport.abort()
-            return
-        self._timer = asyncio.get_running_loop().call_later(TCP_PROOF_TIMEOUT_S, self._check_proof)
-
-    def data_received(self, data: bytes) -> None:
-        buffer = self._buffer
-        buffer += data
-        offset = 0
-        while len(buffer) - offset >= 2:
-            size = buffer[offset] << 8 | buffer[offset + 1]
-            if not 0 < size <= _TCP_FRAME_MAX_BYTES:
-                self._port.errors["tcp_garbage"] += 1
-                self.close()
-                return
-            end = offset + 2 + size
-            if end > len(buffer):
-                break
-            self._port.receive_frame(bytes(buffer[offset + 2 : end]), self)
-            offset = end
-        del buffer[:offset]
-        self._port.deliver(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._port.forget_path(self)
-
-    def send(self, datagram: bytes) -> bool:
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            return False
-        if transport.get_write_buffer_size() > TCP_OUTPUT_MAX_BYTES:
-            return False
-        transport.write(len(datagram).to_bytes(2, "big") + datagram)
-        return True
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
-
-    def _check_proof(self) -> None:
-        if self.peer is None:
-            self._port.errors["tcp_silent"] += 1
-            self.close()
 
 
 class Port:
@@ -238,6 +105,9 @@ class Port:
         if peer is not None:
             peer.path_lost(path)
 
+    def count(self, error: str) -> None:
+        self.errors[error] += 1
+
     def admit(self, path: TcpPath) -> bool:
         if len(self._tcp_paths) >= MAX_TCP_PEERS:
             self.errors["tcp_too_many"] += 1
@@ -257,12 +127,15 @@ class Port:
 
     def deliver(self, path: Path) -> None:
         """Hand a path's media on."""
-        if path.inbox:
-            packets, path.inbox = path.inbox, []
-            if path.peer is None:
-                self.errors["media_from_strangers"] += len(packets)
-                return
-            path.peer.receive_media(packets, path, self._clock.wall_ns(), self._clock.monotonic_s())
+        packets, path.inbox = path.inbox, []
+        peer = path.peer
+        if peer is None:
+            self.errors["media_from_strangers"] += len(packets)
+        elif packets:
+            try:
+                peer.receive_media(packets, path, self._clock.wall_ns(), self._clock.monotonic_s())
+            except Exception:
+                peer.break_off()
 
     def _watch(self) -> None:
         if self._sock is not None:
@@ -324,15 +197,8 @@ class Port:
         self.received_packets += count
         self.received_bytes += size_bytes
         for path in touched:
-            self._deliver_safely(path)
-        return count
-
-    def _deliver_safely(self, path: UdpPath) -> None:
-        try:
             self.deliver(path)
-        except Exception:
-            self.errors["internal"] += 1
-            _log.exception("media of a WebRTC peer could not be handed on address=%s", path)
+        return count
 
     def _receive_from_stranger(self, data: bytes, name: tuple[str, int], now_s: float) -> None:
         """Nothing but a check makes an address known."""
@@ -350,7 +216,11 @@ class Port:
         if first < 4:
             self._receive_check(data, path, now_s)
         elif 19 < first < 64 and path.peer is not None:
-            path.peer.receive_dtls(data, path, now_s)
+            peer = path.peer
+            try:
+                peer.receive_dtls(data, path, now_s)
+            except Exception:
+                peer.break_off()
         else:
             self.errors["garbage"] += 1
 
