@@ -16,7 +16,7 @@ from aircheck.faces.whip.ice_servers import IceServer
 from aircheck.faces.whip.routes import WhipOptions, add_whip
 from aircheck.facts import EndReason
 from aircheck.webrtc import errors
-from aircheck.webrtc.peer import PeerState
+from aircheck.webrtc.states import PeerState
 
 SDP = {"content-type": "application/sdp"}
 FRAGMENT = {"content-type": "application/trickle-ice-sdpfrag"}

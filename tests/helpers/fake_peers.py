@@ -9,7 +9,7 @@ from aircheck.errors import AircheckError
 from aircheck.facts import EndReason
 from aircheck.hub.gatekeeper import Attempt
 from aircheck.webrtc.errors import BadFragment, BadOffer
-from aircheck.webrtc.peer import INFO_OF_END, PeerState
+from aircheck.webrtc.states import INFO_OF_END, PeerState
 
 OFFER = (
     "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"

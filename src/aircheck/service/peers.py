@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from aircheck.facts import EndReason
 from aircheck.hub.gatekeeper import Attempt
 from aircheck.service.errors import InvalidRequest
-from aircheck.webrtc.peer import PeerState
+from aircheck.webrtc.states import PeerState
 
 DEFAULT_APP = "live"
 """The application of streams whose protocol knows none: the same that encoders are told to publish to."""

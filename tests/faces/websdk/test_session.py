@@ -32,7 +32,7 @@ from aircheck.hub.registry import Registry
 from aircheck.recording.recorder import Recorder
 from aircheck.service.recorded_names import RecordedNames
 from aircheck.webrtc import errors
-from aircheck.webrtc.peer import Info, PeerState
+from aircheck.webrtc.states import Info, PeerState
 
 ADDRESS = Address("192.0.2.7:50159", "192.0.2.1:8080", {"token": "of the url"})
 CONNECTION = {

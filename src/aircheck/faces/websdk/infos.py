@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from aircheck.errors import AircheckError
 from aircheck.service.errors import InvalidRequest
 from aircheck.webrtc import errors
-from aircheck.webrtc.peer import Info, PeerState
+from aircheck.webrtc.states import Info, PeerState
 
 
 class Status(StrEnum):

@@ -17,7 +17,7 @@ from aircheck.service.peers import Peer, Peers, check_stream_name
 from aircheck.service.recorded_names import RecordedFile, RecordedNames
 from aircheck.tasks import TaskGroup
 from aircheck.webrtc.errors import StreamNotReady
-from aircheck.webrtc.peer import PeerState
+from aircheck.webrtc.states import PeerState
 
 READY_CHECK_S = 0.03
 READY_CHECKS = 50
