@@ -328,3 +328,23 @@ async def test_plain_requests_to_a_tls_address_are_let_go(services: Services, tm
             assert await asyncio.wait_for(reader.read(), PATIENCE_S) == b""
     finally:
         await server.stop()
+
+
+async def test_files_arrive_byte_for_byte_inside_tls(
+    world: World, services: Services, tmp_path: Path
+) -> None:
+    content = os.urandom(3 * CHUNK_BYTES + 1)
+    await world.add_file("студия/a.mp4", content)
+    certificate = TestCertificate.made(tmp_path)
+    listeners = HttpListeners(create_app(services), grace_s=1)
+    host, port = await listeners.listen("127.0.0.1", 0, tls=certificate.server())
+    try:
+        async with httpx.AsyncClient(
+            verify=certificate.client(), base_url=f"https://{host}:{port}"
+        ) as client:
+            whole = await client.get("/client/records/студия/a.mp4")
+            part = await client.get("/client/records/студия/a.mp4", headers={"range": "bytes=5-600000"})
+    finally:
+        await listeners.stop()
+    assert (whole.status_code, whole.content) == (200, content)
+    assert (part.status_code, part.content) == (206, content[5:600001])
