@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+from collections.abc import Callable, Coroutine
 from functools import partial
 
 import pytest
+import uvloop
 from helpers.peers_world import PeersWorld
 from helpers.raw_peer import RawPeer, TcpRawPeer, offer
 from helpers.rtc_client import RtcClient, until
@@ -167,10 +169,18 @@ async def test_a_peer_with_ever_new_sources_costs_bounded_memory() -> None:
         peer.close()
 
 
-async def test_media_over_tcp() -> None:
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize(("kind", "transport"), [(RawPeer, "udp"), (TcpRawPeer, "tcp")])
+def test_media_by_either_transport_on_either_loop(
+    run: Callable[[Coroutine[object, object, None]], None], kind: type[RawPeer], transport: str
+) -> None:
+    run(exchange_media(kind, transport))
+
+
+async def exchange_media(kind: type[RawPeer], transport: str) -> None:
     async with PeersWorld.opened() as world:
-        peer = await publishing(world, kind=TcpRawPeer)
-        assert world.taken[0].transport == "tcp"
+        peer = await publishing(world, kind=kind)
+        assert world.taken[0].transport == transport
         for _ in range(20):
             peer.put(peer.rtp())
         await until(lambda: world.listeners["cam"].packets["opus"] == 21)

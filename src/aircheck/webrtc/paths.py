@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Protocol
+from typing import Protocol, cast
 
 from aircheck.wire import stun
 
@@ -106,12 +106,12 @@ class TcpPath(Path, asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports only look like asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
         host, number = transport.get_extra_info("peername")[:2]
         self.address = (host.removeprefix("::ffff:"), number)
         if not self._owner.admit(self):
-            transport.abort()
+            self._transport.abort()
             return
         self._timer = asyncio.get_running_loop().call_later(TCP_PROOF_TIMEOUT_S, self._check_proof)
 

@@ -69,7 +69,8 @@ class Transcoding:
         if relay is None:
             relay = self._relays[stream.id, track.kind] = Relay(self, stream, track)
             stream.subscribe(relay)
-            _log.warning("transcoded for viewers stream=%s codec=%s", stream.name, track.codec)
+            log = _log.warning if track.is_video else _log.info
+            log("transcoded for viewers stream=%s codec=%s", stream.name, track.codec)
         relay.listeners = (*relay.listeners, listener)
         relay.want_keyframe()
 
