@@ -119,6 +119,15 @@ async def test_a_startup_that_cannot_be_meant_leaves_the_running_recording_alone
     assert (after.id, after.state) == (before.id, RecordingState.RECORDING)
 
 
+async def test_without_room_on_the_disk_a_startup_is_an_error_of_the_server(tmp_path: Path) -> None:
+    async with LiveNode.opened(tmp_path, min_free_bytes=1 << 60) as node:
+        stream = node.publish()
+        async with client_of(node, WcsOptions()) as client:
+            answer = await client.post("/rest-api/recorder/startup", json={"mediaSessionId": stream.id})
+    assert answer.status_code == 500
+    assert "kept in reserve" in answer.json()["reason"]
+
+
 async def test_terminate_answers_when_the_file_is_there_under_its_name(node: LiveNode) -> None:
     stream = await node.publish_media(duration_ms=200)
     async with client_of(node, WcsOptions()) as client:
