@@ -1,7 +1,8 @@
 """Continuation: a recording whose first file goes on in that of an earlier one (`OnConflict.APPEND`).
 
 The file belongs to whoever wrote to it last: it keeps its name and its segment's id, and its row changes over
-to the new recording. In the steps of a segment's life that is
+to the new recording, and to the timeline of the stream that this one records, on which it may begin before 0.
+In the steps of a segment's life that is
 
 1. look: whatever still finishes a file of that name is waited for, then the file is read (in a thread);
 2. the segment's *growing* row, with the new recording; the earlier recording's row without it;
@@ -250,7 +251,7 @@ class Continuations:
         growing = recording.plan.growing_dir / f"{earlier.id}{target.suffix}"
         if not await asyncio.to_thread(_is_one_disk, target, growing.parent):
             growing = target
-        gap = _gap(recording.plan, segment.facts.start_ns, earlier, file)
+        gap = _gap(recording.plan, segment, earlier, file)
         return Continuation(file, target, growing, earlier, owner, gap)
 
     # taking over
@@ -259,27 +260,33 @@ class Continuations:
         self, recording: Recording, segment: Segment, continuation: Continuation, volume: Volume
     ) -> None:
         file, gap, target = continuation.file, continuation.gap, continuation.target
+        earlier = continuation.earlier
+        before_ms = file.earlier_duration_ms + gap.duration_ms
+        start_ms = segment.start_ms - before_ms
+        shift_ms = start_ms - earlier.start_pts_ms
+        gaps = [replace(one, start_ms=one.start_ms + shift_ms) for one in earlier.gaps]
         facts = replace(
-            continuation.earlier,
+            earlier,
             recording_id=recording.facts.id,
             index=segment.facts.index,
             state=SegmentState.GROWING,
             container=segment.facts.container,
             path=str(continuation.growing),
             file_name=target.relative_to(recording.plan.record_dir).as_posix(),
+            start_pts_ms=start_ms,
             end_ns=None,
             size_bytes=file.earlier_size_bytes,
             duration_ms=file.earlier_duration_ms,
             tracks=file.earlier_tracks,
             is_recovered=False,
             error="",
-            gaps=(*continuation.earlier.gaps, gap),
+            gaps=(*gaps, gap),
         )
         segment.go_on_in(
             facts,
             lambda path, tracks, facts: _open(file, target, path, gap.duration_ms),
             volume,
-            before_ms=file.earlier_duration_ms + gap.duration_ms,
+            before_ms=before_ms,
             before_bytes=file.earlier_size_bytes,
         )
         if not gap.is_seam:
@@ -289,7 +296,7 @@ class Continuations:
             recording.stream.name,
             recording.facts.id,
             facts.file_name,
-            continuation.earlier.recording_id,
+            earlier.recording_id,
             file.earlier_duration_ms / 1000,
             gap.duration_ms / 1000,
         )
@@ -358,16 +365,15 @@ def _is_elsewhere(path: Path, target: Path) -> bool:
     return False
 
 
-def _gap(plan: RecordingPlan, now_ns: int, earlier: SegmentFacts, file: ContinuedFile) -> GapFacts:
-    """Where the file goes on, on the timeline of its row."""
-    gap_ms = 0
+def _gap(plan: RecordingPlan, segment: Segment, earlier: SegmentFacts, file: ContinuedFile) -> GapFacts:
+    """Where the file goes on, on the timeline of the stream that is recorded now."""
+    gap_ms, now_ns = 0, segment.facts.start_ns
     if plan.on_conflict is OnConflict.APPEND_WITH_GAP:
         end_ns = earlier.end_ns or earlier.start_ns + file.earlier_duration_ms * 1_000_000
         gap_ms = max(0, (now_ns - end_ns) // 1_000_000)
     if gap_ms > MAX_GAP_S * 1000:
         raise CannotAppend(f"a gap of {gap_ms / 3_600_000:.0f} h is longer than the 12 h that files can have")
-    end_ms = earlier.start_pts_ms + file.earlier_duration_ms
-    return GapFacts(end_ms, gap_ms, GapReason.APPEND, at_ns=now_ns)
+    return GapFacts(segment.start_ms - gap_ms, gap_ms, GapReason.APPEND, at_ns=now_ns)
 
 
 def _open(file: ContinuedFile, target: Path, growing: Path, gap_ms: int) -> ContinuedFile:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from pathlib import Path
 from aircheck.clock import Clock
 from aircheck.containers.capability import Container, nearest
 from aircheck.errors import AircheckError
-from aircheck.facts import EventKind, GapFacts, SegmentFacts, SegmentState
+from aircheck.facts import EventKind, SegmentFacts, SegmentState
 from aircheck.hub.stream import describe_track
 from aircheck.media.track import Track
 from aircheck.recording import finalize
@@ -57,8 +57,6 @@ class Filing:
         self._tasks = tasks
         self._finished_files = finished_files
         self._continuations = continuations
-        self._place_gap: dict[str, Callable[[GapFacts], GapFacts]] = {}
-        """By recording, how a hole is placed in its file that was completed last."""
         self._opening: dict[Segment, asyncio.Task[None]] = {}
         self._closing: defaultdict[str, list[asyncio.Task[None]]] = defaultdict(list)
 
@@ -83,7 +81,6 @@ class Filing:
         """Wait until every file of a recording that has ended is final, or has failed."""
         await asyncio.gather(*self._closing.pop(recording.facts.id, ()), return_exceptions=True)
         await self._keep_final_gaps(recording)
-        self._place_gap.pop(recording.facts.id, None)
 
     # opening
 
@@ -191,7 +188,6 @@ class Filing:
         )
         recording.segments.remove(segment)
         recording.completed.append(facts)
-        self._place_gap[recording.facts.id] = segment.placed_gap
         await self._journal.put_segment(facts)
         if self._finished_files is not None:
             await self._finished_files.file_finished(recording.current_facts(), facts)
@@ -289,6 +285,5 @@ class Filing:
         """Holes at the very end belong to the last file, whose row was complete before they were known."""
         if recording.final_gaps and recording.completed:
             last = recording.completed[-1]
-            gaps = map(self._place_gap[recording.facts.id], recording.final_gaps)
-            recording.completed[-1] = replace(last, gaps=(*last.gaps, *gaps))
+            recording.completed[-1] = replace(last, gaps=(*last.gaps, *recording.final_gaps))
             await self._journal.put_segment(recording.completed[-1])

@@ -259,6 +259,7 @@ def _as_noted(segment: SegmentFacts, file: FileFacts) -> SegmentFacts:
                 segment,
                 recording_id=owner.id,
                 index=noted.index,
+                start_pts_ms=noted.start_pts_ms,
                 end_ns=noted.end_ns,
                 is_recovered=noted.is_recovered,
                 gaps=noted.gaps,

@@ -143,13 +143,8 @@ class Segment:
             duration_ms=self.duration_ms,
             end_ns=self.last_packet_ns,
             tracks=tracks,
-            gaps=(*self._earlier_gaps, *map(self.placed_gap, self.gaps)),
+            gaps=(*self._earlier_gaps, *self.gaps),
         )
-
-    def placed_gap(self, gap: GapFacts) -> GapFacts:
-        """A hole on the timeline of the segment's row: for a file that goes on it is an earlier stream's."""
-        shift_ms = self.facts.start_pts_ms - self.start_ms
-        return replace(gap, start_ms=gap.start_ms + shift_ms) if shift_ms else gap
 
     def go_on_in(
         self,
@@ -162,11 +157,12 @@ class Segment:
     ) -> None:
         """Before `open`: the file is one that exists, whose row these facts are.
 
-        This segment's media begins `before_ms` behind the beginning of the file.
+        This segment's media begins `before_ms` behind the beginning of the file, and that is where the row
+        has it on the timeline of the stream.
         """
         self.facts = facts
         self.before_ms = before_ms
-        self.start_ms -= before_ms
+        self.start_ms = facts.start_pts_ms
         self.accepted_bytes += before_bytes
         self.done_bytes += before_bytes
         self._earlier_gaps = facts.gaps
