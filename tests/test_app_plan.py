@@ -8,7 +8,7 @@ import pytest
 
 from aircheck.app import recording_plan
 from aircheck.recording.naming import OnConflict
-from aircheck.recording.plan import AudioPlan, RecordingPlan
+from aircheck.recording.plan import AudioPlan, Mp4Audio, RecordingPlan
 from aircheck.recording.rotation import RotationRule
 from aircheck.settings import RecordSettings
 
@@ -58,7 +58,8 @@ def test_every_wish_about_recordings_is_in_the_plan(monkeypatch: pytest.MonkeyPa
         settle_s=3,
         min_free_bytes=1024 * 1024,
         container="webm",
-        audio=AudioPlan(sample_rate=11_025, channels=1, bitrate_mode=0, copies_to_mp4=False),
+        vp9_to_webm=True,
+        audio=AudioPlan(sample_rate=11_025, channels=1, bitrate_mode=0, mp4=Mp4Audio.AAC),
     )
     assert plan.template.text == "stream-{mediaSessionId}-{login}"
 

@@ -45,7 +45,7 @@ from aircheck.recording import recovery
 from aircheck.recording.folder_lock import FolderLock
 from aircheck.recording.hooks import HookPlan, Hooks
 from aircheck.recording.naming import NameTemplate, OnConflict
-from aircheck.recording.plan import AudioPlan, RecordingPlan
+from aircheck.recording.plan import AudioPlan, Mp4Audio, RecordingPlan
 from aircheck.recording.recorder import Recorder
 from aircheck.recording.rotation import RotationRule
 from aircheck.service.access import AccessService
@@ -523,7 +523,7 @@ def recording_plan(record: RecordSettings) -> RecordingPlan:
             sample_rate=record.audio_sample_rate,
             channels=record.audio_channels,
             bitrate_mode=record.audio_bitrate_mode,
-            copies_to_mp4=record.mp4_audio == "copy",
+            mp4=Mp4Audio(record.mp4_audio),
         ),
         keeps_data=record.data,
         rotation=_rotation(record),

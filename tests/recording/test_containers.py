@@ -18,7 +18,7 @@ from aircheck.containers.verify import verify_file
 from aircheck.facts import EndReason, Event, EventKind, RecordingFacts, RecordingState, SegmentFacts
 from aircheck.media.packet import Batch
 from aircheck.media.track import Codec, Track
-from aircheck.recording.plan import AudioPlan, RecordingPlan
+from aircheck.recording.plan import AudioPlan, Mp4Audio, RecordingPlan
 from aircheck.recording.rotation import RotationRule
 from aircheck.segment_note import decode_note
 
@@ -115,10 +115,18 @@ async def test_opus_stays_opus_in_mp4_unless_aac_is_wanted(rig: Rig, tmp_path: P
     clip = mp4_media.make_clip(tmp_path, "h264", "opus")
     _, (kept,) = await record(rig, of_clip(clip), make_plan(tmp_path, "kept"))
     assert codecs(kept.path) == ["h264", "opus"]
-    plan = make_plan(tmp_path, "made", audio=AudioPlan(48_000, 1, 0, copies_to_mp4=False))
+    plan = make_plan(tmp_path, "made", audio=AudioPlan(48_000, 1, 0, mp4=Mp4Audio.AAC))
     _, (made,) = await record(rig, of_clip(clip), plan)
     assert codecs(made.path) == ["h264", "aac"]
     assert (made.tracks[1].sample_rate, made.tracks[1].channels) == (48_000, 1)
+
+
+async def test_only_opus_is_made_into_aac_where_mp4_is_to_play_everywhere(rig: Rig, tmp_path: Path) -> None:
+    audio = AudioPlan(mp4=Mp4Audio.OPUS_TO_AAC)
+    for codec, expected in (("opus", "aac"), ("mp3", "mp3")):
+        clip = mp4_media.make_clip(tmp_path, "h264", codec)
+        _, (segment,) = await record(rig, of_clip(clip), make_plan(tmp_path, f"from-{codec}", audio=audio))
+        assert codecs(segment.path) == ["h264", expected]
 
 
 async def test_pictures_that_do_not_fit_take_the_nearest_container_and_say_so(

@@ -17,7 +17,7 @@ from helpers.tools import requires
 from aircheck.containers.verify import FileVerdict, verify_file
 from aircheck.facts import EndReason, SegmentFacts
 from aircheck.media.track import Codec
-from aircheck.recording.plan import AudioPlan
+from aircheck.recording.plan import AudioPlan, Mp4Audio
 
 pytestmark = requires("ffmpeg")
 
@@ -118,7 +118,7 @@ async def test_vp8_with_g711_goes_to_matroska_as_it_is(tmp_path: Path, clips: Pa
 async def test_opus_becomes_aac_in_mp4_where_that_is_wanted(tmp_path: Path, clips: Path) -> None:
     publication = Publication(new_stream(), browser_tracks(clips, Codec.H264, Codec.OPUS), **bad_path())
     async with Rig(tmp_path) as rig:
-        (segment,) = await record(publication, rig, audio=AudioPlan(48_000, 2, 5, copies_to_mp4=False))
+        (segment,) = await record(publication, rig, audio=AudioPlan(48_000, 2, 5, mp4=Mp4Audio.AAC))
         verdict = judge(segment)
     assert {track.codec for track in verdict.tracks} == {"h264", "aac"}
     offsets = offsets_ms(verdict)
@@ -166,7 +166,7 @@ async def test_sound_with_pauses_stays_in_step_when_it_becomes_aac(tmp_path: Pat
     sound.frames = renumbered(kept)
     publication = Publication(new_stream(), tracks)
     async with Rig(tmp_path) as rig:
-        (segment,) = await record(publication, rig, audio=AudioPlan(48_000, 2, 5, copies_to_mp4=False))
+        (segment,) = await record(publication, rig, audio=AudioPlan(48_000, 2, 5, mp4=Mp4Audio.AAC))
         verdict = judge(segment)
     offsets = offsets_ms(verdict)
     assert len(offsets) == SECONDS

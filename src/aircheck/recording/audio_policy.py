@@ -45,9 +45,9 @@ class AudioPolicy:
         container = self._nearest(pictures)
         if container is not self.container:
             container = self._nearest([*pictures, track.codec])
-        if container is Container.MP4 and not self.audio.copies_to_mp4:
-            return track.codec is not Codec.AAC
-        return not can_hold(container, track.codec)
+        if not can_hold(container, track.codec):
+            return True
+        return container is Container.MP4 and not self.audio.mp4.takes(track.codec)
 
     def _nearest(self, codecs: Iterable[Codec]) -> Container:
         return nearest(self.container, codecs, vp9_to_webm=self.vp9_to_webm)

@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
+from aircheck.media.track import Codec
 from aircheck.recording.naming import NameTemplate, OnConflict
 from aircheck.recording.rotation import NEVER, RotationRule
 
 
+class Mp4Audio(StrEnum):
+    """Which sound is put into MP4 as it comes, of what MP4 can hold: AAC, Opus, MP3, FLAC, AC-3."""
+
+    COPY = "copy"
+    """All of it."""
+    OPUS_TO_AAC = "opus_to_aac"
+    """All but Opus, which many players and editors do not look for in MP4."""
+    AAC = "aac"
+    """AAC alone."""
+
+    def takes(self, codec: Codec) -> bool:
+        if self is Mp4Audio.AAC:
+            return codec is Codec.AAC
+        return self is Mp4Audio.COPY or codec is not Codec.OPUS
+
+
 @dataclass(frozen=True, slots=True)
 class AudioPlan:
-    """What sound becomes that the container cannot hold. `bitrate_mode`: see `AudioTarget`.
-
-    `copies_to_mp4`: off, every MP4 file has AAC, though MP4 could hold Opus, MP3, FLAC and AC-3 as well.
-    """
+    """What sound becomes that the container cannot hold. `bitrate_mode`: see `AudioTarget`."""
 
     sample_rate: int = 44_100
     channels: int = 2
     bitrate_mode: int = 5
-    copies_to_mp4: bool = True
+    mp4: Mp4Audio = Mp4Audio.COPY
 
 
 @dataclass(frozen=True, slots=True)

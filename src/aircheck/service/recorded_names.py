@@ -1,4 +1,4 @@
-"""The file of a publication, for those who tell their clients its name while it grows and once it is final."""
+"""The file of a publication, for those who tell its name to clients while it grows and once it is final."""
 
 from __future__ import annotations
 

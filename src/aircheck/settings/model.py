@@ -369,11 +369,12 @@ class RecordSettings(Section):
         description="With `format` `mp4`, VP9 goes to `webm`, where browsers and players expect it, unless"
         " its audio does not fit in there. Off: it goes to MP4.",
     )
-    mp4_audio: Literal["copy", "aac"] = Field(
-        default="copy",
-        description="`copy` puts audio into MP4 as it comes wherever MP4 can hold it: AAC, Opus, MP3, FLAC, "
-        "AC-3. `aac` transcodes all but AAC, for players that know nothing else, at 1 to 2% of a core per "
-        "stream. What a container cannot hold, as G.711 and Speex in MP4, is always transcoded.",
+    mp4_audio: Literal["opus_to_aac", "copy", "aac"] = Field(
+        default="opus_to_aac",
+        description="MP4 can hold AAC, Opus, MP3, FLAC and AC-3. `opus_to_aac` makes the Opus of browsers "
+        "into AAC, which plays everywhere, at 1 to 2% of a core per stream, and copies the rest. `copy` puts "
+        "Opus into MP4 as it comes too. `aac` makes everything into AAC. What a container cannot hold, as "
+        "G.711 and Speex in MP4, is always transcoded.",
     )
     audio_sample_rate: int = Field(
         default=44_100,
@@ -533,10 +534,10 @@ class ClipsSettings(Section):
 
     dir: OptionalPath = Field(
         default=None,
-        description="Where clips are kept, as `NAME-s11-e60.mp4`, so that the same part need not be cut again. "
-        "Empty: in the record folder, beside what they were cut from. They stay until somebody deletes them, "
-        "also when the recording is gone; deleting them costs only the time to cut them again. On another disk "
-        "cutting them does not take the recordings' space.",
+        description="Where clips are kept, as `NAME-s11-e60.mp4`, so that the same part need not be cut "
+        "again. Empty: in the record folder, beside what they were cut from. They stay until somebody deletes"
+        " them, also when the recording is gone; deleting them costs only the time to cut them again. On "
+        "another disk cutting them does not take the recordings' space.",
     )
 
 
