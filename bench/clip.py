@@ -19,6 +19,9 @@ VIDEO_FRAMES = 480
 AUDIO_FRAMES = 750
 
 AUDIO, VIDEO, DATA = 8, 9, 18
+_CONFIGURATIONS = (0, 4)
+"""Sequence headers; in Enhanced RTMP also colours and the layout of channels."""
+_SEQUENCE_END = 2
 _TAG_HEADER_BYTES = 11
 _PREVIOUS_SIZE_BYTES = 4
 _FLV_HEADER_BYTES = 9
@@ -35,7 +38,7 @@ class Message:
     @property
     def is_configuration(self) -> bool:
         """Metadata and decoder configurations: sent once, before the media."""
-        return self.type_id == DATA or self.payload[1] == 0
+        return self.type_id == DATA or packet_type(self.type_id, self.payload) in _CONFIGURATIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +101,12 @@ def _read_tags(data: bytes) -> Iterator[Message]:
         timestamp_ms = int.from_bytes(data[offset + 4 : offset + 7], "big") | data[offset + 7] << 24
         start = offset + _TAG_HEADER_BYTES
         payload = data[start : start + size_bytes]
-        if not _is_end_of_sequence(type_id, payload):
+        if type_id == DATA or packet_type(type_id, payload) != _SEQUENCE_END:
             yield Message(type_id, timestamp_ms, payload)
         offset = start + size_bytes + _PREVIOUS_SIZE_BYTES
 
 
-def _is_end_of_sequence(type_id: int, payload: bytes) -> bool:
-    return type_id == VIDEO and payload[1] == 2
+def packet_type(type_id: int, payload: bytes) -> int:
+    """Of a message of audio or video, classic (H.264, AAC) or Enhanced RTMP."""
+    is_extended = payload[0] & 0x80 if type_id == VIDEO else payload[0] >> 4 == 9
+    return payload[0] & 0x0F if is_extended else payload[1]

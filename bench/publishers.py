@@ -27,7 +27,9 @@ from dataclasses import asdict, dataclass, field
 
 from clip import AUDIO, VIDEO, Clip, Message, load_clip
 from rtmp_bytes import Session, new_message, next_message
+from vp9_clip import load_vp9_clip
 
+CLIPS = {"h264": load_clip, "vp9": load_vp9_clip}
 SPREAD_S = 2.0
 STALL_S = 1.0
 _CHUNK_STREAMS = {AUDIO: 4, VIDEO: 6}
@@ -300,8 +302,7 @@ def connect_all(port: int, app: str, streams: int, chunk_size: int) -> list[Publ
     return publishers
 
 
-def run(port: int, app: str, streams: int, chunk_size: int, seconds: float) -> Report:
-    clip = load_clip()
+def run(port: int, app: str, streams: int, chunk_size: int, seconds: float, clip: Clip) -> Report:
     report = Report(streams, chunk_size, seconds)
     publishers = connect_all(port, app, streams, chunk_size)
     generator = Generator(publishers, clip, report)
@@ -322,8 +323,10 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=20)
     parser.add_argument("--chunk-size", type=int, default=4096)
     parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--clip", choices=tuple(CLIPS), default="h264")
     options = parser.parse_args()
-    report = run(options.port, options.app, options.streams, options.chunk_size, options.seconds)
+    clip = CLIPS[options.clip]()
+    report = run(options.port, options.app, options.streams, options.chunk_size, options.seconds, clip)
     print(json.dumps({"event": "done", **asdict(report)}), flush=True)
 
 

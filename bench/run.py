@@ -34,6 +34,7 @@ from typing import Any
 from clip import load_clip
 from process_cost import Cost, cost_of
 from servers import Server, aircheck, nginx_rtmp
+from vp9_clip import load_vp9_clip
 
 HERE = Path(__file__).parent
 SETTLE_S = 2.0
@@ -47,8 +48,8 @@ SAMPLE_FILES = 3
 FILES_TIMEOUT_S = 30.0
 BASELINE = "nginx-rtmp"
 SERVERS = (BASELINE, "aircheck")
-FORMATS = ("mp4", "mkv", "ts", "flv")
-"""Containers that can hold the clip: WebM cannot."""
+FORMATS = ("mp4", "mkv", "ts", "flv", "webm")
+"""WebM gets a clip of its own: VP9 and Opus of the same bit rate, which nginx-rtmp cannot take."""
 
 StartServer = Callable[[Path], AbstractContextManager[Server]]
 _BEGIN, _END = "<!-- results: begin (written by run.py) -->", "<!-- results: end -->"
@@ -91,7 +92,7 @@ def measure(server: Server, cell: Cell, round_number: int, window_s: float) -> M
     """Publish to a fresh server, measure the window, then judge the files."""
     time.sleep(IDLE_S)
     idle = cost_of(server.pid)
-    with _generator(server.rtmp_port, cell, SETTLE_S + window_s + 0.5) as process:
+    with _generator(server, cell, SETTLE_S + window_s + 0.5) as process:
         begin, end = _measure_window(process, server.pid, window_s)
         report = _wait_for_event(process, "done")
     stream_seconds = cell.streams * (end.at_s - begin.at_s)
@@ -128,9 +129,10 @@ def _measure_window(process: subprocess.Popen[str], pid: int, window_s: float) -
     return begin, _Sample(time.monotonic(), cost_of(pid))
 
 
-def _generator(port: int, cell: Cell, seconds: float) -> subprocess.Popen[str]:
-    command = [sys.executable, str(HERE / "publishers.py"), "--port", str(port), "--seconds", str(seconds)]
+def _generator(server: Server, cell: Cell, seconds: float) -> subprocess.Popen[str]:
+    command = [sys.executable, str(HERE / "publishers.py"), "--port", str(server.rtmp_port)]
     command += ["--streams", str(cell.streams), "--chunk-size", str(cell.chunk_size)]
+    command += ["--seconds", str(seconds), "--clip", "vp9" if server.suffix == ".webm" else "h264"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
@@ -196,6 +198,8 @@ def _count_packets(path: Path) -> dict[str, int]:
 
 def run_all(options: argparse.Namespace) -> list[Measurement]:
     load_clip()
+    if "webm" in options.formats:
+        load_vp9_clip()
     measurements = []
     for round_number, cell, start_server in _schedule(options):
         folder = Path(tempfile.mkdtemp(prefix="aircheck-bench-", dir=options.disk))

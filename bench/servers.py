@@ -28,6 +28,7 @@ class Server:
     rtmp_port: int
     record_dir: Path
     suffix: str
+    http_port: int = 0
 
 
 @contextmanager
@@ -39,7 +40,7 @@ def nginx_rtmp(folder: Path) -> Iterator[Server]:
     configuration = folder / "nginx.conf"
     configuration.write_text(_NGINX_CONFIGURATION.format(**locals(), module=NGINX_MODULE, user=_nginx_user()))
     command = [find_nginx() or "nginx", "-c", str(configuration), "-e", str(folder / "nginx-error.log")]
-    with _running(command, folder / "nginx.log", port) as pid:
+    with running(command, folder / "nginx.log", port) as pid:
         yield Server("nginx-rtmp", pid, port, record_dir, ".flv")
 
 
@@ -57,9 +58,20 @@ def aircheck(folder: Path, *, container: str = "mp4", profile: Path | None = Non
     configuration.write_text(_AIRCHECK_CONFIGURATION.format(**locals()))
     profiler = ["-m", "cProfile", "-o", str(profile)] if profile else []
     command = [sys.executable, *profiler, "-m", "aircheck", "serve", "--config", str(configuration)]
-    with _running(command, folder / "aircheck.log", rtmp_port) as pid:
+    with running(command, folder / "aircheck.log", rtmp_port) as pid:
         name = "aircheck" if container == "mp4" else f"aircheck {container}"
-        yield Server(name, pid, rtmp_port, record_dir, f".{container}")
+        yield Server(name, pid, rtmp_port, record_dir, f".{container}", http_port)
+
+
+@contextmanager
+def nginx_files(folder: Path, served: Path) -> Iterator[Server]:
+    """nginx that sends the files of a folder by sendfile, one worker."""
+    port = free_port()
+    configuration = folder / "nginx-files.conf"
+    configuration.write_text(_NGINX_FILES_CONFIGURATION.format(**locals(), user=_nginx_user()))
+    command = [find_nginx() or "nginx", "-c", str(configuration), "-e", str(folder / "nginx-error.log")]
+    with running(command, folder / "nginx-files.log", port) as pid:
+        yield Server("nginx sendfile", pid, 0, served, "", port)
 
 
 def find_nginx() -> str | None:
@@ -73,7 +85,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def _running(command: list[str], log: Path, port: int) -> Iterator[int]:
+def running(command: list[str], log: Path, port: int) -> Iterator[int]:
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
     try:
@@ -131,12 +143,36 @@ rtmp {{
 }}
 """
 
+_NGINX_FILES_CONFIGURATION = """\
+{user}
+daemon off;
+worker_processes 1;
+pid {folder}/nginx-files.pid;
+error_log {folder}/nginx-error.log warn;
+events {{ worker_connections 2048; }}
+http {{
+    access_log off;
+    sendfile on;
+    tcp_nopush on;
+    server {{
+        listen 127.0.0.1:{port};
+        root {served};
+    }}
+}}
+"""
+
 _AIRCHECK_CONFIGURATION = """\
 [rtmp]
 listen = "127.0.0.1:{rtmp_port}"
 
 [http]
 listen = "127.0.0.1:{http_port}"
+
+[webrtc]
+listen = ""
+
+[websdk]
+listen = ""
 
 [record]
 dir = "{record_dir}"
