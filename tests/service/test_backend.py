@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import logging
@@ -30,6 +31,31 @@ async def asking(**plan: object) -> AsyncIterator[Backend]:
 async def there() -> AsyncIterator[HttpBackend]:
     async with HttpBackend.serving() as backend:
         yield backend
+
+
+class CuttingOff:
+    """A backend that answers so many requests of a connection and closes it at the next one."""
+
+    def __init__(self, answers: int) -> None:
+        self._answers = answers
+        self.requests = 0
+        self.url = ""
+
+    @classmethod
+    @asynccontextmanager
+    async def serving(cls, answers: int) -> AsyncIterator[CuttingOff]:
+        backend = cls(answers)
+        async with await asyncio.start_server(backend._serve, "127.0.0.1", 0) as server:
+            backend.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hooks"
+            yield backend
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError), contextlib.closing(writer):
+            for number in range(self._answers + 1):
+                await reader.readuntil(b"\r\n\r\n{}")
+                self.requests += 1
+                if number < self._answers:
+                    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
 
 
 async def test_a_question_is_posted_as_json_and_answered_with_an_object(there: HttpBackend) -> None:
@@ -91,6 +117,19 @@ async def test_a_backend_that_is_not_there_or_talks_without_end_is_a_failure(the
         assert "more than" in (await backend.ask(there.url, "connect", {})).error
         assert (await backend.ask("http://127.0.0.1:1/hooks", "connect", {})).status == 0
         assert backend.counters.failed == 2
+
+
+async def test_a_kept_connection_that_closes_under_a_request_is_no_failure() -> None:
+    async with CuttingOff.serving(answers=1) as there, asking() as backend:
+        assert await backend.ask(there.url, "connect", {}) == Reply(200)
+        assert await backend.ask(there.url, "connect", {}) == Reply(200)
+        assert (there.requests, backend.counters.failed) == (3, 0)
+
+
+async def test_a_backend_that_cuts_everybody_off_is_a_failure() -> None:
+    async with CuttingOff.serving(answers=0) as there, asking() as backend:
+        assert (await backend.ask(there.url, "connect", {})).status == 0
+        assert (there.requests, backend.counters.failed) == (2, 1)
 
 
 async def test_an_outage_is_logged_when_it_begins_and_when_it_is_over(

@@ -31,6 +31,8 @@ ANSWER_MAX_BYTES = 256 * 1024
 CONNECTIONS_MAX = 64
 FORBIDDEN = 403
 
+_CUT_OFF = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
+
 _log = logging.getLogger(__name__)
 
 
@@ -140,7 +142,10 @@ class Backend:
             headers["authorization"] = f"WCS {digest}"
         try:
             async with asyncio.timeout(self._plan.timeout_s):
-                reply = await self._exchange(news, headers)
+                try:
+                    reply = await self._exchange(news, headers)
+                except _CUT_OFF:
+                    reply = await self._exchange(news, headers)
         except TimeoutError:
             reply = Reply(0, error=f"no answer within {self._plan.timeout_s:g} s")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
