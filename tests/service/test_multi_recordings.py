@@ -87,6 +87,35 @@ async def test_each_session_has_its_tracks_where_its_media_came_in(
     assert abs(recording.duration_ms - 3000) <= 40
 
 
+async def test_a_stream_that_is_late_at_first_is_listened_to_before_its_place_is_decided(
+    node: LiveNode, several: MultiRecordingService
+) -> None:
+    """A connection that has just begun may bring its first packets late; it keeps no such debt for ever."""
+    one, two = node.publish("one", stream_id="one"), node.publish("two", stream_id="two")
+    await several.start(URI)
+    now_ns = node.clock.wall_ns()
+    punctual, late = list(batches_at(now_ns, 3000)), list(batches_at(now_ns, 3000))
+    late[0] = replace(late[0], arrival_ns=late[0].arrival_ns + 180_000_000)
+    await several.add(URI, "one")
+    await several.add(URI, "two")
+    await feed_together(node, (one, iter(punctual)), (two, iter(late)))
+    recording = await several.stop(URI)
+    found = starts_s(node.record_dir / FILE_NAME)
+    assert abs(found[0] - found[2]) * 1000 <= 1
+    assert recording.segment_count == 1
+
+
+async def test_media_that_is_held_to_be_listened_to_is_in_the_file_when_its_stream_goes(
+    node: LiveNode, several: MultiRecordingService
+) -> None:
+    stream = node.publish("one", stream_id="one")
+    await several.start(URI)
+    await several.add(URI, "one")
+    await node.feed(stream, batches_at(node.clock.wall_ns(), 400))
+    node.unpublish(stream)
+    assert abs((await several.stop(URI)).duration_ms - 400) <= 40
+
+
 async def test_sessions_come_and_go_while_it_runs(node: LiveNode, several: MultiRecordingService) -> None:
     one, two = node.publish("one", stream_id="one"), node.publish("two", stream_id="two")
     await several.start(URI)
@@ -108,6 +137,12 @@ async def test_sessions_come_and_go_while_it_runs(node: LiveNode, several: Multi
     assert recording.segment_count == 1
     told = await node.told(recording.id)
     assert told.count(EventKind.SOURCE_ADDED) == told.count(EventKind.SOURCE_REMOVED) == 2
+    events = await node.catalog.events(recording_id=recording.id)
+    left = [event for event in events if event.kind is EventKind.SOURCE_REMOVED]
+    assert [(event.media_session_id, sorted(event.facts["tracks"])) for event in left] == [
+        ("one", [1, 2]),
+        ("two", [3, 4]),
+    ]
 
 
 async def test_a_session_that_comes_midway_begins_with_a_picture_that_can_be_decoded(

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from aircheck.facts import EndReason, StreamFacts, TrackFacts
+from aircheck.hub.arrival_clock import ArrivalClock
 from aircheck.hub.back_buffer import BackBuffer
 from aircheck.hub.subscriber import Subscriber
 from aircheck.media.packet import Batch
-from aircheck.media.track import Track
+from aircheck.media.track import DATA_TRACK, Track
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class Stream:
         self.counters = StreamCounters()
         self.first_arrival_ns = 0
         self.last_arrival_ns = 0
+        self.arrival_clock = ArrivalClock()
         self.back_buffer = BackBuffer(back_buffer_bytes)
         self.notices: Callable[[], Mapping[str, int]] = dict
         """What was odd in its media so far, by kind; whoever feeds the stream puts its counters here."""
@@ -99,6 +101,7 @@ class Stream:
         counters.size_bytes += batch.size_bytes
         counters.batches += 1
         self.last_arrival_ns = batch.arrival_ns
+        self._note_arrival(batch)
         if batch.tracks_changed or batch.has_data:
             self._know(packet.track for packet in batch.packets)
         if not self.first_arrival_ns:
@@ -167,6 +170,14 @@ class Stream:
 
     def track_facts(self) -> tuple[TrackFacts, ...]:
         return tuple(describe_track(track) for track in self.tracks)
+
+    def _note_arrival(self, batch: Batch) -> None:
+        """By the last audio or video packet: the times of data are what a peer likes."""
+        for packet in reversed(batch.packets):
+            if packet.track is not DATA_TRACK:
+                media_ns = packet.dts * 1_000_000_000 // packet.track.timescale
+                self.arrival_clock.note(batch.arrival_ns, media_ns)
+                return
 
     def _know(self, tracks: Iterable[Track]) -> None:
         known = {track.id: track for track in self.tracks}

@@ -1,8 +1,9 @@
 """Mixer: the media of several streams as one stream, for a recording of all of them in one file.
 
-Each source keeps tracks of its own in the mix. Where its time lies is decided once, when its first media
-comes: its latest packet came in at the time of the read (wall clock). From then on its own timestamps rule,
-so that its sound and its pictures stay in step. Time 0 of the mix is when it was made. A track whose
+Each source keeps tracks of its own in the mix. Where its time lies is decided once: by when, on the wall
+clock, its packets came in (`hub.arrival_clock`). A stream that has only just begun is listened to for a
+second before, because a few packets tell little of when they were sent. From then on its own timestamps
+rule, so that its sound and its pictures stay in step. Time 0 of the mix is when it was made. A track whose
 configuration changes goes on as another one, because one track of a file cannot hold both.
 """
 
@@ -17,6 +18,9 @@ from aircheck.media.packet import Batch, Packet
 from aircheck.media.track import Track
 from aircheck.recording.rotation import dts_ms
 
+LISTEN_NS = 1_000_000_000
+"""How long a stream must have been heard before it is decided where its time lies."""
+
 EARLY_MS = 400
 """How much a source's first media may lie before the first of the mix, where its file has its time 0."""
 
@@ -24,8 +28,8 @@ EARLY_MS = 400
 class Mixer:
     """`stream` is the mix, of the facts given.
 
-    `on_tracks_over` is told which tracks of the mix get nothing more, `on_left` of a source that has ended
-    and is out of the mix already.
+    `on_tracks_over` is told which tracks of the mix get nothing more, `on_left` of a source that is out of
+    the mix, and the tracks that it had there.
     """
 
     def __init__(
@@ -33,7 +37,7 @@ class Mixer:
         facts: StreamFacts,
         *,
         on_tracks_over: Callable[[Sequence[Track]], None],
-        on_left: Callable[[Stream], None],
+        on_left: Callable[[Stream, Sequence[Track]], None],
     ) -> None:
         self.stream = Stream(facts)
         self.stream.on_flush = self._flush
@@ -62,15 +66,18 @@ class Mixer:
         one = self._inputs.pop(source.id, None)
         if one is not None:
             source.unsubscribe(one)
+            one.release()
             self.tracks_over(one.tracks)
+            self._on_left(source, one.tracks)
 
     def close(self) -> None:
         for source in self.sources:
             self.remove(source)
 
     def _flush(self) -> None:
-        for source in self.sources:
-            source.flush()
+        for one in list(self._inputs.values()):
+            one.source.flush()
+            one.release()
 
     # what inputs call
 
@@ -78,14 +85,10 @@ class Mixer:
         self._last_ms = dts_ms(batch.packets[-1])
         self.stream.publish(batch)
 
-    def time_of(self, arrival_ns: int) -> int:
+    def time_of(self, wall_ns: int) -> int:
         """Where in the mix, in ms, that time lies: at its end when the wall clock was set back since."""
-        at_ms = (arrival_ns - self.stream.facts.published_ns) // 1_000_000
+        at_ms = (wall_ns - self.stream.facts.published_ns) // 1_000_000
         return at_ms if at_ms >= (self._earliest_ms or 0) else self._last_ms
-
-    def leave(self, source: Stream) -> None:
-        self.remove(source)
-        self._on_left(source)
 
     def new_track(self, track: Track) -> Track:
         """A track of the mix for one of a source."""
@@ -108,6 +111,8 @@ class _Input:
         self.source = source
         self._mixer = mixer
         self._shift_ms: int | None = None
+        self._held: list[Batch] = []
+        """Media of a stream that is listened to before its place is decided."""
         self._mixed: dict[int, tuple[Track, Track]] = {}
         """By the id of the source's track: it, and what it is in the mix."""
         self._has_new_track = False
@@ -116,23 +121,47 @@ class _Input:
 
     @property
     def tracks(self) -> tuple[Track, ...]:
-        return tuple(mixed for _, mixed in self._mixed.values())
+        """Those that have media."""
+        return tuple(mixed for _, mixed in self._mixed.values() if mixed.id in self._begun)
 
     def deliver(self, batch: Batch) -> None:
         if batch.has_data:
             batch = batch.without_data()
         if not batch.packets:
             return
+        if self._shift_ms is None and self._is_new(batch):
+            self._held.append(batch)
+            return
+        self.release()
+        self._mix(batch)
+
+    def release(self) -> None:
+        """Hold nothing back any longer."""
+        held, self._held = self._held, []
+        for batch in held:
+            self._mix(batch)
+
+    def ended(self, reason: EndReason) -> None:
+        self._mixer.remove(self.source)
+
+    def _is_new(self, batch: Batch) -> bool:
+        return 0 <= batch.arrival_ns - self.source.first_arrival_ns < LISTEN_NS
+
+    def _mix(self, batch: Batch) -> None:
         if self._shift_ms is None:
-            self._shift_ms = self._mixer.time_of(batch.arrival_ns) - max(map(dts_ms, batch.packets))
+            self._shift_ms = self._place_of(batch)
         packets = [moved for packet in batch.packets if (moved := self._moved(packet)) is not None]
         if packets:
             size_bytes = sum(len(packet.data) for packet in packets)
             is_new, self._has_new_track = self._has_new_track, False
             self._mixer.publish(replace(batch, packets=packets, size_bytes=size_bytes, tracks_changed=is_new))
 
-    def ended(self, reason: EndReason) -> None:
-        self._mixer.leave(self.source)
+    def _place_of(self, batch: Batch) -> int:
+        """By how much, in ms, this and all that follows is moved."""
+        zero_ns = self.source.arrival_clock.zero_ns
+        assert zero_ns is not None, "media came"
+        latest_ms = max(map(dts_ms, batch.packets))
+        return self._mixer.time_of(zero_ns + latest_ms * 1_000_000) - latest_ms
 
     def _moved(self, packet: Packet) -> Packet | None:
         """The packet in the mix; None for one that has no place there."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from aircheck.clock import Clock
@@ -17,6 +18,7 @@ from aircheck.containers.capability import Container
 from aircheck.facts import MULTI_RECORDER, EndReason, Event, EventKind, RecordingFacts, StreamFacts
 from aircheck.hub.registry import Registry
 from aircheck.hub.stream import Stream
+from aircheck.media.track import Track
 from aircheck.recording.mixer import Mixer
 from aircheck.recording.naming import NameTemplate, OnConflict
 from aircheck.recording.plan import RecordingPlan
@@ -102,7 +104,7 @@ class MultiRecordingService:
         mixer = Mixer(
             _facts_of_mix(uri, name, self._clock.wall_ns()),
             on_tracks_over=lambda tracks: recording.forget_tracks(tracks),
-            on_left=lambda source: self._say(EventKind.SOURCE_REMOVED, running, source),
+            on_left=lambda source, tracks: self._say(EventKind.SOURCE_REMOVED, running, source, tracks),
         )
         recording = self._control.record(mixer.stream, self._plan, REQUESTED_BY)
         running = self._running[uri] = _Running(uri, mixer, recording)
@@ -134,7 +136,6 @@ class MultiRecordingService:
                 remedy="a stream that ends is removed by itself; the list shows which are recorded",
             )
         running.mixer.remove(stream)
-        self._say(EventKind.SOURCE_REMOVED, running, stream)
 
     async def stop(self, uri: str) -> RecordingFacts:
         """End a recording and wait for its final file, no longer than for any other. Raises `NotFound`."""
@@ -168,7 +169,7 @@ class MultiRecordingService:
         if self._running.get(running.uri) is running:
             del self._running[running.uri]
 
-    def _say(self, kind: EventKind, running: _Running, source: Stream) -> None:
+    def _say(self, kind: EventKind, running: _Running, source: Stream, tracks: Sequence[Track] = ()) -> None:
         recording = running.recording.facts
         done = "added" if kind is EventKind.SOURCE_ADDED else "removed"
         _log.info("stream %s uri=%s stream=%s recording=%s", done, running.uri, source.name, recording.id)
@@ -178,9 +179,13 @@ class MultiRecordingService:
             stream_name=source.name,
             media_session_id=source.id,
             recording_id=recording.id,
-            facts={"uri": running.uri, "app": source.facts.app},
+            facts={"uri": running.uri, "app": source.facts.app} | _told(tracks),
         )
         self._tasks.spawn(self._journal.add_event(event), kind)
+
+
+def _told(tracks: Sequence[Track]) -> dict[str, object]:
+    return {"tracks": [track.id for track in tracks]} if tracks else {}
 
 
 def _name_in(uri: str) -> str:
