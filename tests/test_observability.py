@@ -133,6 +133,7 @@ def test_warnings_and_the_web_servers_errors_take_the_same_way() -> None:
             warnings.warn("old ways", stacklevel=1)
         logging.getLogger("uvicorn.error").error("no such thing")
         logging.getLogger("uvicorn.access").info("GET /")
+        logging.getLogger("httpx").info("HTTP Request: POST http://studio.example/hooks/connect")
 
     warned, failed = events_of(log)
     assert "old ways" in str(warned["event"])

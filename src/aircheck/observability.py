@@ -45,6 +45,8 @@ _LIBRARY_LEVELS = {
     "alembic": logging.WARNING,
     "asyncio": logging.WARNING,
     "aiosqlite": logging.WARNING,
+    "httpcore": logging.WARNING,
+    "httpx": logging.WARNING,
     "sqlalchemy": logging.WARNING,
     "uvicorn": logging.WARNING,
     "uvicorn.access": logging.WARNING,
