@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
+import av
 import pytest
 from helpers.packets import AUDIO, VIDEO, av_batches, new_stream, stream_facts
 from helpers.recorder_rig import Rig, feed, make_plan, payloads, sent
@@ -47,6 +49,37 @@ async def test_a_maximum_duration_ends_the_recording_to_the_frame(tmp_path: Path
     assert len(payloads(segments[0].path)["video"]) == 38  # 0, 40, … 1480
 
 
+async def test_a_maximum_duration_holds_for_the_past_too(tmp_path: Path) -> None:
+    batches = list(av_batches(4000))
+    async with Rig(tmp_path) as rig:
+        stream = Stream(stream_facts("cam"), back_buffer_bytes=1 << 20)
+        stream.back_buffer.keep(10_000)
+        for one in batches:
+            one.arrival_ns = rig.clock.wall_ns()
+            stream.publish(one)
+        plan = make_plan(tmp_path, pre_roll_ms=10_000, max_duration_ms=1500)
+        recording = rig.recorder.record(stream, plan, requested_by="test")
+        facts, segments = await rig.finish(recording)
+    assert facts.end_reason is EndReason.MAX_DURATION
+    assert len(payloads(segments[0].path)["video"]) == 38
+
+
+async def test_a_past_longer_than_a_file_is_rotated_too(tmp_path: Path) -> None:
+    batches = list(av_batches(5000))
+    async with Rig(tmp_path) as rig:
+        stream = Stream(stream_facts("cam"), back_buffer_bytes=1 << 20)
+        stream.back_buffer.keep(10_000)
+        for one in batches:
+            one.arrival_ns = rig.clock.wall_ns()
+            stream.publish(one)
+        plan = make_plan(tmp_path, pre_roll_ms=10_000, rotation=RotationRule(duration_ms=2000))
+        _, segments = await rig.finish(rig.recorder.record(stream, plan, requested_by="test"))
+    found = [payloads(segment.path) for segment in segments]
+    assert [len(each["video"]) for each in found] == [50, 50, 25]
+    for kind, whole in sent(batches).items():
+        assert [data for each in found for data in each[kind]] == whole
+
+
 async def test_a_pause_leaves_no_hole_in_the_files_time(tmp_path: Path) -> None:
     batches = list(av_batches(6000, gop_ms=1000))
     async with Rig(tmp_path) as rig:
@@ -65,6 +98,10 @@ async def test_a_pause_leaves_no_hole_in_the_files_time(tmp_path: Path) -> None:
     assert len(segments) == 1
     assert 3980 <= segments[0].duration_ms <= 4080
     assert facts.gaps == 0
+    with av.open(segments[0].path) as container:
+        dts = [packet.dts for packet in container.demux(video=0) if packet.dts is not None]
+        steps_s = [float((b - a) * container.streams.video[0].time_base) for a, b in pairwise(dts)]
+    assert min(steps_s) >= 0.04, "no picture lies in another one's time"
 
 
 async def test_a_pause_and_a_resume_reach_row_and_events(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from aircheck.media.track import DATA_TRACK, Track
 from aircheck.recording.gaps import GapLog, reason_of
 from aircheck.recording.patience import Patience
 from aircheck.recording.plan import RecordingPlan
-from aircheck.recording.rejoin import SEAM_MS, Break
+from aircheck.recording.rejoin import Break
 from aircheck.recording.rotation import dts_ms, end_ms, pts_ms
 from aircheck.recording.segment import Segment
 from aircheck.recording.segmenter import Segmenter
@@ -123,7 +123,7 @@ class Recording:
         if self._settling is not None:
             self._hold(batch)
             return
-        if self._ends_at_ms is not None and end_ms(batch) >= self._ends_at_ms:
+        if self._is_past_end(batch):
             self._deliver_last(batch)
             return
         self._last_arrival_ns = batch.arrival_ns
@@ -154,7 +154,12 @@ class Recording:
         if self._reconnect_timer is not None:
             self._reconnect_timer.cancel()
             self.gap_log.forget_open()  # nobody came back: the recording ends where its publisher was lost
-        self._settle()
+        self._settle()  # which may reach the maximum duration, and so the end
+        self._end(reason)
+
+    def _end(self, reason: EndReason) -> None:
+        if self._is_ended:
+            return
         self._is_ended = True
         self._sources.detach(self)
         self._close_gap(self._segmenter.last_ms)
@@ -185,6 +190,7 @@ class Recording:
         """Let media pass by until `resume`. Without effect on a recording that is ending."""
         if self.facts.state is RecordingState.RECORDING:
             self._settle()
+        if self.facts.state is RecordingState.RECORDING:
             self._segmenter.end_cut()
             self.facts = replace(self.facts, state=RecordingState.PAUSED)
 
@@ -300,7 +306,9 @@ class Recording:
         if self.plan.max_duration_ms is not None:
             self._ends_at_ms = segment.start_ms + self.plan.max_duration_ms
         for batch in held:
-            if not self._is_ended:
+            if self._is_past_end(batch):
+                self._deliver_last(batch)
+            elif not self._is_ended:
                 self._segmenter.sort(batch)
 
     # writing
@@ -330,6 +338,8 @@ class Recording:
 
     def _wait_for_publisher(self, reason: EndReason) -> None:
         self._settle()
+        if self.facts.state is RecordingState.FINALIZING:
+            return
         self._segmenter.end_cut()
         if self._segmenter.current is not None:
             self._begin_gap(GapReason.RECONNECT, self._segmenter.last_ms)
@@ -345,23 +355,25 @@ class Recording:
     def _after_break(self, batch: Batch) -> Batch:
         """The batch on the recording's own timeline; empty until media can go on."""
         segmenter = self._segmenter
-        target_ms = self._target_ms(batch.arrival_ns)
+        missed_ms = 0
+        if self.gap_log.reason is GapReason.RECONNECT:
+            missed_ms = (batch.arrival_ns - self._last_arrival_ns) // 1_000_000
         return self._break.restamp(
-            batch, target_ms, segmenter.tracks, has_video=segmenter.primary_id is not None
+            batch,
+            segmenter.last_ms,
+            missed_ms,
+            segmenter.tracks,
+            has_video=segmenter.primary_id is not None,
         )
 
-    def _target_ms(self, arrival_ns: int) -> int:
-        """Where media goes on: right behind the last packet, or later by what a lost publisher missed."""
-        last_ms = self._segmenter.last_ms
-        if self.gap_log.reason is not GapReason.RECONNECT:
-            return last_ms + SEAM_MS
-        missed_ms = (arrival_ns - self._last_arrival_ns) // 1_000_000
-        return last_ms + max(SEAM_MS, missed_ms)
+    def _is_past_end(self, batch: Batch) -> bool:
+        return self._ends_at_ms is not None and end_ms(batch) >= self._ends_at_ms
 
     def _deliver_last(self, batch: Batch) -> None:
         """Take what lies before the maximum duration, and end."""
         limit_ms = self._ends_at_ms
-        assert limit_ms is not None
+        if limit_ms is None or self._is_ended:
+            return
         kept = [packet for packet in batch.packets if dts_ms(packet) < limit_ms]
         if kept and self._segmenter.current is not None and not self.gap_log.is_open:
             self._segmenter.sort(replace(batch, packets=kept))

@@ -7,7 +7,7 @@ reconnect), and a track that is the same but for its number is the old one, so t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from aircheck.media.packet import Batch, Packet
@@ -15,7 +15,9 @@ from aircheck.media.track import DATA_TRACK, Track
 from aircheck.recording.rotation import dts_ms
 
 SEAM_MS = 20
-"""Between the last packet before a pause and the first after it."""
+"""Between the last packet before a pause and the first after it, where no more is known."""
+
+SEAM_MAX_MS = 200
 
 
 class Seam:
@@ -74,16 +76,20 @@ class Break:
     def begin(self) -> None:
         self.is_beginning = True
 
-    def restamp(self, batch: Batch, target_ms: int, known: Mapping[int, Track], *, has_video: bool) -> Batch:
+    def restamp(
+        self, batch: Batch, last_ms: int, missed_ms: int, known: Mapping[int, Track], *, has_video: bool
+    ) -> Batch:
         """The batch on the recording's own timeline; empty until media can go on.
 
-        `target_ms` is where its first packet lies if media goes on with it; `known` are the tracks so far.
+        Its first packet lies right behind the last one before the break, at `last_ms`, or later by what was
+        missed; `known` are the tracks so far.
         """
         if self.is_beginning:
             start = find_start(batch, has_video=has_video)
             if start is None:
                 return replace(batch, packets=[])
             batch = replace(batch, packets=batch.packets[start:], tracks_changed=True)
+            target_ms = last_ms + max(missed_ms, _step_ms(batch.packets))
             self._seam = Seam(target_ms - dts_ms(batch.packets[0]), known.values())
             self.is_beginning = False
         assert self._seam is not None
@@ -97,3 +103,11 @@ def find_start(batch: Batch, *, has_video: bool) -> int | None:
         if (track.is_video and packet.is_keyframe) if has_video else track is not DATA_TRACK:
             return i
     return None
+
+
+def _step_ms(packets: Sequence[Packet]) -> int:
+    """How long the first packet lasts: nearer to the packet before the break would be in that one's time."""
+    first = packets[0]
+    later = (packet.dts for packet in packets[1:] if packet.track is first.track)
+    step = next(later, first.dts) - first.dts
+    return min(max(SEAM_MS, -(-step * 1000 // first.track.timescale)), SEAM_MAX_MS)

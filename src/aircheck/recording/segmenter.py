@@ -257,14 +257,17 @@ class Segmenter:
     # cuts
 
     def _is_cut_here(self, packet: Packet) -> bool:
-        segment = self.current
-        if segment is None or not segment.accepted_packets:
+        segment, rule = self.current, self._rule
+        if segment is None or not (rule.is_rotating or self._is_split_wanted):
             return False
-        primary_id, rule = self.primary_id, self._rule
+        primary_id = self.primary_id
         if primary_id is not None and packet.track.id != primary_id:
             return False
         waits = primary_id is not None and rule.waits_for_keyframe
         if waits and not packet.is_keyframe:
+            return False
+        self._write_runs()  # so that the segment knows all that is before this packet
+        if not segment.accepted_packets:
             return False
         if self._is_split_wanted or self._is_past_boundary(self._runs_arrival_ns):
             return True
