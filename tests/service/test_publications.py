@@ -12,7 +12,7 @@ from helpers.live_node import LiveNode
 from helpers.packets import av_batches, stream_facts
 from helpers.recorder_rig import make_plan
 
-from aircheck.app import Node
+from aircheck.app.node import Node
 from aircheck.catalog import Catalog
 from aircheck.facts import EndReason, EventKind, RecordingState
 from aircheck.hub.stream import Stream

@@ -66,7 +66,7 @@ def serve(config: Config = None, host: Host = None, flashphoner_properties: Prop
     else:
         settings, imported = settings_over(flashphoner_properties, config, host)
         views.show_import(imported)
-    from aircheck.app import serve as run_server
+    from aircheck.app.process import serve as run_server
 
     raise typer.Exit(run_server(settings))
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aircheck.app import Node
+from aircheck.app.node import Node
 from aircheck.containers.test_pattern import EncodedPattern, Pattern, encode_pattern
 from aircheck.containers.verify import FileVerdict, verify_file
 from aircheck.demo.publisher import Publisher, Target

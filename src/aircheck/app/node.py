@@ -8,25 +8,28 @@ closes.
 from __future__ import annotations
 
 import asyncio
-import gc
-import ipaddress
 import logging
-import os
-import signal
-import socket
 import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
+from aircheck.app.plans import (
+    BACK_BUFFER_BYTES,
+    hook_plan,
+    node_id_of,
+    own_folders,
+    peer_rules,
+    recording_plan,
+    wcs_options,
+)
+from aircheck.app.urls import url_of
 from aircheck.catalog import Catalog
 from aircheck.certificates import Certificate
 from aircheck.clock import Clock, SystemClock
-from aircheck.descriptors import allowed_connections, raise_limit
+from aircheck.descriptors import allowed_connections
 from aircheck.errors import ConfigError
 from aircheck.faces.api.app import create_app
 from aircheck.faces.http_server import HttpListeners
-from aircheck.faces.wcs.app import WcsOptions
 from aircheck.faces.wcs.hooks import WcsHooks
 from aircheck.faces.websdk.app import WebSdkApp
 from aircheck.faces.websdk.streams import SdkStreams
@@ -39,15 +42,12 @@ from aircheck.hub.stream import Stream
 from aircheck.ingest.pump import Pump
 from aircheck.ingest.rtmp_server import RtmpServer, Timeouts
 from aircheck.ingest.rtmp_session import RtmpSession
-from aircheck.observability import configure_logging
 from aircheck.playback.rtmp_play import RtmpViewer
 from aircheck.recording import recovery
 from aircheck.recording.folder_lock import FolderLock
-from aircheck.recording.hooks import HookPlan, Hooks
-from aircheck.recording.naming import NameTemplate, OnConflict
-from aircheck.recording.plan import AudioPlan, Mp4Audio, RecordingPlan
+from aircheck.recording.hooks import Hooks
+from aircheck.recording.plan import RecordingPlan
 from aircheck.recording.recorder import Recorder
-from aircheck.recording.rotation import RotationRule
 from aircheck.service.access import AccessService
 from aircheck.service.backend import Backend, BackendPlan
 from aircheck.service.clips import ClipService
@@ -65,13 +65,9 @@ from aircheck.service.recorded_names import RecordedNames
 from aircheck.service.recordings import RecordingService
 from aircheck.service.services import Services
 from aircheck.service.streams import StreamService
-from aircheck.settings import Listen, RecordSettings, Settings, WcsSettings, WebRtcSettings
-from aircheck.settings.model import HIDDEN_FOLDER
-from aircheck.systemd import Notifier, watchdog_interval_s
+from aircheck.settings import Listen, Settings
 from aircheck.tasks import TaskGroup
-from aircheck.webrtc.negotiate import CODEC_NAMES, Preferences
-from aircheck.webrtc.peers import PeerRules, Peers
-from aircheck.webrtc.states import PeerTimeouts
+from aircheck.webrtc.peers import Peers
 from aircheck.wire.rtmp.connection import Limits
 
 _log = logging.getLogger(__name__)
@@ -79,8 +75,6 @@ _log = logging.getLogger(__name__)
 LAG_INTERVAL_S = 0.5
 BACKEND_STOP_S = 5.0
 """For the backend to be told of the streams that end with the server."""
-BACK_BUFFER_BYTES = 16 * 1024 * 1024
-"""Of one stream's recent past, at the most."""
 
 
 class Node:
@@ -119,12 +113,12 @@ class Node:
 
     async def _start(self) -> None:
         settings = self.settings
-        self._lock = FolderLock(_own_folders(settings.record), settings.catalog.path)
+        self._lock = FolderLock(own_folders(settings.record), settings.catalog.path)
         settings.catalog_path.parent.mkdir(parents=True, exist_ok=True)
         self.catalog = await Catalog.open(settings.catalog_path)
         self.journal = CatalogJournal(self.catalog)
         interval_s = settings.record.durability_interval_ms / 1000
-        self.hooks = Hooks(_hook_plan(settings), self.journal, self.clock)
+        self.hooks = Hooks(hook_plan(settings), self.journal, self.clock)
         self.recorder = Recorder(
             self.journal, self.clock, durability_interval_s=interval_s, finished_files=self.hooks
         )
@@ -260,7 +254,7 @@ class Node:
             self.registry,
             self.backend,
             self.clock,
-            node_id=_node_id(self.settings.wcs),
+            node_id=node_id_of(self.settings.wcs),
             methods=settings.methods,
             refuses_on_error=settings.on_error == "refuse",
             record_name=lambda media_session_id: (
@@ -282,7 +276,7 @@ class Node:
         if listen is None:
             return
         self.peers = Peers(
-            self.registry, self.rtmp.gatekeeper, self.clock, rules=_peer_rules(self.settings.webrtc)
+            self.registry, self.rtmp.gatekeeper, self.clock, rules=peer_rules(self.settings.webrtc)
         )
         try:
             self.webrtc_address = await self.peers.listen(listen.host, listen.port)
@@ -341,7 +335,7 @@ class Node:
         tls = None if settings.certificate is None else self._tls_context(settings.certificate)
         app = create_app(
             self.services,
-            wcs=_wcs_options(settings.wcs),
+            wcs=wcs_options(settings.wcs),
             whip=self._whip_options(),
             client2_dir=settings.websdk.client2_dir,
         )
@@ -378,9 +372,9 @@ class Node:
             self.websdk.on_session_ended.append(self.wcs_hooks.session_ended)
         self.websdk_listeners = listeners = HttpListeners(self.websdk)
         if (listen := settings.websdk.listen) is not None:
-            self.websdk_urls.append(_url("ws", await listeners.listen(listen.host, listen.port)))
+            self.websdk_urls.append(url_of("ws", await listeners.listen(listen.host, listen.port)))
         if tls is not None and (listen := settings.websdk.listen_tls) is not None:
-            self.websdk_urls.append(_url("wss", await listeners.listen(listen.host, listen.port, tls=tls)))
+            self.websdk_urls.append(url_of("wss", await listeners.listen(listen.host, listen.port, tls=tls)))
 
     async def _recover(
         self, unfinished: recovery.Unfinished, abandoned: Sequence[StreamFacts], plan: RecordingPlan
@@ -413,48 +407,6 @@ class Node:
             self.max_lag_s = max(self.max_lag_s, self.lag_s)
 
 
-def serve(settings: Settings) -> int:
-    """Run a node until SIGTERM or SIGINT; returns the exit code. Raises ConfigError, CatalogError."""
-    writer = configure_logging(settings.log.level, settings.log.format)
-    raise_limit()
-    try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(_serve(settings))
-    finally:
-        writer.close()
-
-
-async def _serve(settings: Settings) -> int:
-    stop = _stop_on_signals()
-    notifier = Notifier()
-    async with Node(settings) as node:
-        for line in _greeting(node):
-            print(line, flush=True)
-        if node.access.is_open and not _is_loopback(settings.rtmp.listen.host):
-            _log.warning("everybody who reaches the RTMP port may publish: set rules in [access]")
-        _calm_collector()
-        notifier.ready("recording")
-        keep_alive = node.tasks.spawn(_feed_watchdog(notifier), "watchdog")
-        await stop.wait()
-        keep_alive.cancel()
-        notifier.stopping()
-        _log.info("stopping streams=%d", len(node.registry))
-    _log.info("stopped")
-    return 0
-
-
-def _calm_collector() -> None:
-    """Packets are freed by their reference counts; the collector only has rare cycles to find.
-
-    What lives now lives as long as the process, so it need not be looked at again, and with the default
-    thresholds the packets of a hundred streams would be walked through several times a second, for a
-    seventh of all CPU.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(200_000, 20, 20)
-
-
 def _connections(wanted: int) -> int:
     """As many as leave descriptors for files: a flood of peers must not end recordings."""
     allowed = allowed_connections(wanted)
@@ -467,162 +419,5 @@ def _connections(wanted: int) -> int:
     return allowed
 
 
-def _stop_on_signals() -> asyncio.Event:
-    """The first signal asks to stop in good order, the second one ends the process at once."""
-    stop = asyncio.Event()
-
-    def on_signal() -> None:
-        if stop.is_set():
-            os._exit(1)
-        stop.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
-    return stop
-
-
-async def _feed_watchdog(notifier: Notifier) -> None:
-    interval_s = watchdog_interval_s()
-    while interval_s is not None:
-        notifier.alive()
-        await asyncio.sleep(interval_s)
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
-
-
-def _is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address; a name other than localhost counts as reachable."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _new_viewer(stream: Stream, session: RtmpSession, stream_id: int) -> RtmpViewer:
     return RtmpViewer(stream, session, stream_id)
-
-
-def recording_plan(record: RecordSettings) -> RecordingPlan:
-    """The recording that every stream gets."""
-    return RecordingPlan(
-        record_dir=record.dir.absolute(),
-        growing_dir=record.growing_dir.absolute(),
-        template=NameTemplate.parse(
-            record.name, encoding=record.name_encoding, excluded_characters=record.name_exclude_characters
-        ),
-        container=record.format,
-        vp9_to_webm=record.vp9_to_webm,
-        audio=AudioPlan(
-            sample_rate=record.audio_sample_rate,
-            channels=record.audio_channels,
-            bitrate_mode=record.audio_bitrate_mode,
-            mp4=Mp4Audio(record.mp4_audio),
-        ),
-        keeps_data=record.data,
-        rotation=_rotation(record),
-        has_rotation_index=record.rotation_index,
-        pre_roll_ms=round(record.pre_roll_s * 1000),
-        max_duration_ms=round(record.max_duration_s * 1000) or None,
-        reconnect_s=record.reconnect_s,
-        splits_at_reconnect=record.splits_at_reconnect,
-        on_conflict=OnConflict(record.on_conflict),
-        queue_max_bytes=record.queue_max_bytes,
-        reserve_bytes=record.reserve_kb * 1024,
-        settle_s=record.settle_s,
-        min_free_bytes=record.min_free_bytes,
-    )
-
-
-def _peer_rules(webrtc: WebRtcSettings) -> PeerRules:
-    return PeerRules(
-        preferences=Preferences(
-            tuple(CODEC_NAMES[name] for name in webrtc.codecs), webrtc.start_bitrate_kbps
-        ),
-        timeouts=PeerTimeouts(webrtc.connect_timeout_s, webrtc.idle_timeout_s, webrtc.media_timeout_s),
-        public_addresses=webrtc.public_addresses,
-        max_peers=webrtc.max_peers,
-        back_buffer_bytes=BACK_BUFFER_BYTES,
-    )
-
-
-def _hook_plan(settings: Settings) -> HookPlan:
-    hooks = settings.hooks
-    several = hooks.on_multiple_record
-    return HookPlan(
-        script=hooks.on_record.absolute() if hooks.on_record is not None else None,
-        script_for_several=several.absolute() if several is not None else None,
-        waiting_dir=settings.record.dir.absolute() / HIDDEN_FOLDER / "hooks",
-        timeout_s=hooks.timeout_s,
-        max_parallel=hooks.max_parallel,
-    )
-
-
-def _rotation(record: RecordSettings) -> RotationRule:
-    return replace(
-        record.rotation,
-        is_aligned=record.rotation_aligned,
-        utc_offset_ms=round(record.rotation_utc_offset.total_seconds() * 1000),
-        waits_for_keyframe=record.rotation_waits_for_keyframe,
-    )
-
-
-def _own_folders(record: RecordSettings) -> list[Path]:
-    """The folders in which no other server may write."""
-    folders = [record.dir / HIDDEN_FOLDER]
-    return folders if record.tmp_dir is None else [*folders, record.tmp_dir]
-
-
-def _wcs_options(wcs: WcsSettings) -> WcsOptions | None:
-    if not wcs.enabled:
-        return None
-    return WcsOptions(allowed_origin=wcs.allow_origin, node_id=_node_id(wcs))
-
-
-def _node_id(wcs: WcsSettings) -> str:
-    return wcs.node_id or socket.gethostname()
-
-
-def _greeting(node: Node) -> list[str]:
-    """What listens where, and how to publish: the first thing a person sees."""
-    record_dir = Path(node.settings.record.dir).absolute()
-    lines = ["Aircheck is up."]
-    if node.rtmp_address is not None:
-        host, port = node.rtmp_address
-        lines += [
-            f"  publish     rtmp://{_shown(host)}:{port}/live/NAME",
-            f"              ffmpeg -re -i FILE -c copy -f flv rtmp://{_shown(host)}:{port}/live/NAME",
-            f"              OBS: server rtmp://{_shown(host)}:{port}/live, stream key NAME",
-        ]
-    if node.rtmps_address is not None:
-        host, port = node.rtmps_address
-        lines.append(f"  publish     rtmps://{_shown(host)}:{port}/live/NAME")
-    if node.http_address is not None:
-        host, port = node.http_address
-        lines.append(f"  look        http://{_shown(host)}:{port}/   API: /docs   metrics: /metrics")
-    if node.https_address is not None:
-        lines.append(f"              {_url('https', node.https_address)}/")
-    if node.webrtc_address is not None:
-        host, port = node.webrtc_address
-        lines.append(
-            f"  WebRTC      page /record/, WHIP /whip/NAME; media by {_shown(host)}:{port}, UDP and TCP"
-        )
-        lines.extend(f"  WebSDK      {url}" for url in node.websdk_urls)
-    return [*lines, f"  recordings  {record_dir}"]
-
-
-def _url(scheme: str, address: tuple[str, int]) -> str:
-    return f"{scheme}://{_shown(address[0])}:{address[1]}"
-
-
-def _shown(host: str) -> str:
-    """A host that can be typed: the machine itself where every address is meant."""
-    if host in ("0.0.0.0", "::", ""):
-        return "127.0.0.1"
-    return f"[{host}]" if ":" in host else host

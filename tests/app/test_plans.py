@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aircheck.app import recording_plan
+from aircheck.app.plans import recording_plan
 from aircheck.recording.naming import OnConflict
 from aircheck.recording.plan import AudioPlan, Mp4Audio, RecordingPlan
 from aircheck.recording.rotation import RotationRule
