@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from helpers import appended, appended_streams
 from helpers.facts_samples import a_recording, a_segment
 from helpers.mp4_streams import media, open_writer
 
@@ -243,7 +244,20 @@ def test_a_file_of_others_is_left_alone(aircheck: Aircheck, tmp_path: Path) -> N
 def test_a_folder_without_recordings_is_a_usage_error(aircheck: Aircheck) -> None:
     answer = aircheck("recover", ".")
     assert answer.returncode == 2
-    assert "no MP4 files there" in answer.stderr
+    assert "no media files there" in answer.stderr
+
+
+def test_a_folder_is_searched_for_files_of_every_container(aircheck: Aircheck, tmp_path: Path) -> None:
+    for name in ("flv", "mkv", "ts"):
+        writer = appended.open_writer(tmp_path / f"growing.{name}", appended_streams.TRACKS)
+        writer.write(appended_streams.media(2))
+        writer.flush()
+        writer.close()
+    (tmp_path / "notes.txt").write_text("no recording")
+    answer = aircheck("recover", ".")
+    assert answer.returncode == 0
+    told = [line.split(",")[0] for line in answer.stdout.splitlines()]
+    assert told == [f"growing.{name}: recovered" for name in ("flv", "mkv", "ts")]
 
 
 PROPERTIES = "ws.port=8080\nrecord_dir=/mnt/films\nrecord_rotation=20\nrecord_audio_buffer_max_size=9\n"

@@ -106,6 +106,18 @@ def test_a_template_may_say_how_the_first_file_is_numbered(template: str, names:
     assert [name_of(template, replace(KNOWN, part=part)) for part in (1, 2, 12)] == names
 
 
+@pytest.mark.parametrize("encoding", NameEncoding)
+def test_a_long_name_keeps_the_number_that_the_template_has_a_place_for(encoding: NameEncoding) -> None:
+    template = NameTemplate.parse("{streamName}_part{part:0000}", encoding=encoding)
+    first, second = (
+        template.resolve(replace(KNOWN, stream_name="ä" * 200, part=part), extension="mp4") for part in (1, 2)
+    )
+    assert first != second
+    assert len(first.encode()) <= len(second.encode()) <= NAME_MAX_BYTES
+    if encoding is NameEncoding.PLAIN:
+        assert first.endswith("ä_part0000.mp4")
+
+
 def test_folders_by_date_and_names_by_time_in_a_zone() -> None:
     """As EvoStream names files with `dateFolderStructure`; there the zone is the machine's, `local`."""
     template = "{streamName}/{time@Asia/Tokyo:%Y%m%d}/{streamName}-{time@Asia/Tokyo:%Y%m%d-%H%M%S}"

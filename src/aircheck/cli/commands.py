@@ -183,7 +183,7 @@ def recover(
 
     files = [file for path in paths for file in _media_files(path)]
     if not files:
-        raise ConfigError("no MP4 files there", remedy="Name files, or a folder that holds some.")
+        raise ConfigError("no media files there", remedy="Name files, or a folder that holds some.")
     raise typer.Exit(0 if recover_files(files, force=force) else EXIT_FAILED)
 
 
@@ -324,4 +324,10 @@ def _measured(file: SegmentFacts) -> SegmentFacts:
 
 
 def _media_files(path: Path) -> Iterator[Path]:
-    return iter(sorted(path.rglob("*.mp4"))) if path.is_dir() else iter([path])
+    """The file itself; of a folder all that are called like a recording, in any container."""
+    from aircheck.containers.capability import Container
+
+    if not path.is_dir():
+        return iter([path])
+    extensions = {f".{container}" for container in Container}
+    return iter(sorted(file for file in path.rglob("*") if file.suffix in extensions and file.is_file()))

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
@@ -204,10 +204,9 @@ class NameTemplate:
         `part` is a number to put behind the name: that of the file in a rotated recording, from 1.
         """
         number = "" if part is None else f"_{part}"
-        *folders, stem = (self._join(pieces, elements) for pieces in self._components)
-        return "/".join(
-            [*(self._fit(name, "") for name in folders), self._fit(stem, f"{number}.{extension}")]
-        )
+        *folders, stem = self._components
+        names = [self._fit(pieces, elements, "") for pieces in folders]
+        return "/".join([*names, self._fit(stem, elements, f"{number}.{extension}")])
 
     @property
     def has_part(self) -> bool:
@@ -230,16 +229,27 @@ class NameTemplate:
         values = ((piece.value(elements), piece.text if shows_unknown else "") for piece in pieces)
         return self._clean("".join(unknown if value is None else value for value, unknown in values))
 
-    def _fit(self, name: str, suffix: str) -> str:
+    def _fit(self, pieces: tuple[_Part, ...], elements: NameElements, suffix: str) -> str:
         """Encode a component so that it has at most 255 bytes with its suffix and can still be decoded."""
         room = NAME_MAX_BYTES - len(suffix.encode())
         match self.encoding:
             case NameEncoding.PLAIN:
-                return truncate(name, room) + suffix
+                return self._cut(pieces, elements, room) + suffix
             case NameEncoding.HEX:
-                return truncate(name, room // 2).encode().hex() + suffix
+                return self._cut(pieces, elements, room // 2).encode().hex() + suffix
             case NameEncoding.BASE64:
-                return _base64(truncate(name, room // 4 * 3)) + suffix
+                return _base64(self._cut(pieces, elements, room // 4 * 3)) + suffix
+
+    def _cut(self, pieces: tuple[_Part, ...], elements: NameElements, size_bytes: int) -> str:
+        """The component, cut to that size at its end, or before what ends with the file's number."""
+        name = self._join(pieces, elements)
+        if len(name.encode()) <= size_bytes:
+            return name
+        kept = name.removeprefix(self._join(pieces[: _end_of_head(pieces)], elements))
+        room = size_bytes - len(kept.encode())
+        if room < size_bytes // 2:
+            return truncate(name, size_bytes)
+        return truncate(name, room) + kept
 
     def _clean(self, name: str) -> str:
         for character in self.excluded_characters:
@@ -282,6 +292,13 @@ def _check_format(format: str) -> None:
             f'"{format!r}" is no format of a time in a file name template: {error}',
             remedy="Write it in the words of strftime, such as {time:%Y%m%d-%H%M%S}.",
         ) from error
+
+
+def _end_of_head(pieces: Sequence[_Part]) -> int:
+    """How many pieces come before the file's number, and before the literal that leads to it."""
+    number = next((i for i, piece in enumerate(pieces) if isinstance(piece, _Number)), len(pieces))
+    is_led = 0 < number < len(pieces) and isinstance(pieces[number - 1], _Literal)
+    return number - 1 if is_led else number
 
 
 def _has_text(pieces: list[_Part]) -> bool:
