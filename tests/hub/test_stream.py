@@ -64,6 +64,22 @@ def test_demand_is_told_when_the_first_viewer_comes_and_the_last_goes() -> None:
     assert told == [True, False]
 
 
+def test_who_wants_to_know_the_times_has_the_socket_read_at_once_and_no_past_kept() -> None:
+    told: list[bool] = []
+    stream = Stream(stream_facts(), on_demand=told.append, back_buffer_bytes=1_000_000)
+    viewer = Listener(is_live=True)
+    stream.keep_time(True)
+    stream.keep_time(True)
+    stream.keep_time(False)
+    assert told == [True]
+    assert not stream.back_buffer.is_kept
+    stream.subscribe(viewer)
+    stream.keep_time(False)
+    assert told == [True]
+    stream.unsubscribe(viewer)
+    assert told == [True, False]
+
+
 def test_an_end_is_told_once_and_keeps_the_facts() -> None:
     stream, listener = new_stream(), Listener()
     stream.subscribe(listener)

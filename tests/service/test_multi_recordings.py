@@ -101,7 +101,7 @@ async def test_a_stream_that_is_late_at_first_is_listened_to_before_its_place_is
     await feed_together(node, (one, iter(punctual)), (two, iter(late)))
     recording = await several.stop(URI)
     found = starts_s(node.record_dir / FILE_NAME)
-    assert abs(found[0] - found[2]) * 1000 <= 1
+    assert abs(found[0] - found[2]) * 1000 <= 41  # where the file begins, a reader may be a picture off
     assert recording.segment_count == 1
 
 

@@ -31,8 +31,8 @@ class StreamCounters:
 class Stream:
     """One publication. `publish` is called once a read with all that the read brought.
 
-    `on_demand` is told when the stream begins or ceases to have live subscribers: the publisher reads its
-    socket as bytes arrive in the one case and a few times a second in the other.
+    `on_demand` is told when the stream begins or ceases to be awaited, by live subscribers for the most part:
+    the publisher reads its socket as bytes arrive in the one case and a few times a second in the other.
 
     The back buffer fills from the first live subscriber on: most streams are recorded and never watched, and
     keeping the last seconds of each would be most of the memory of such a node, and a tenth of its CPU time.
@@ -64,6 +64,7 @@ class Stream:
         """What its publisher asked for; None where it did not say."""
         self._rate_from: tuple[int, int] = (0, 0)
         self._rate_bps = 0
+        self._timekeepers = 0
         self._subscribers: tuple[Subscriber, ...] = ()
         self._on_demand = on_demand
         self._on_close = on_close
@@ -84,6 +85,11 @@ class Stream:
     @property
     def is_watched(self) -> bool:
         return any(subscriber.is_live for subscriber in self._subscribers)
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether each packet is wanted, or its time, as it arrives."""
+        return self._timekeepers > 0 or self.is_watched
 
     @property
     def subscribers(self) -> tuple[Subscriber, ...]:
@@ -133,17 +139,23 @@ class Stream:
         return self._rate_bps
 
     def subscribe(self, subscriber: Subscriber) -> None:
-        was_watched = self.is_watched
+        was_awaited = self.is_awaited
         self._subscribers = (*self._subscribers, subscriber)
         if subscriber.is_live:
             self.back_buffer.keep()
-        self._tell_demand(was_watched)
+        self._tell_demand(was_awaited)
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
         """Let a subscriber go; one that is not there is no error, because an end and a stop may cross."""
-        was_watched = self.is_watched
+        was_awaited = self.is_awaited
         self._subscribers = tuple(other for other in self._subscribers if other is not subscriber)
-        self._tell_demand(was_watched)
+        self._tell_demand(was_awaited)
+
+    def keep_time(self, is_wanted: bool) -> None:
+        """Have each packet's arrival seen as it happens, until the call with False that goes with it."""
+        was_awaited = self.is_awaited
+        self._timekeepers += 1 if is_wanted else -1
+        self._tell_demand(was_awaited)
 
     def request_keyframe(self) -> None:
         """Somebody waits for a key frame. Publishers may take a while, or may not be able to send one."""
@@ -184,10 +196,10 @@ class Stream:
         known.update((track.id, track) for track in tracks)
         self.tracks = tuple(known[track_id] for track_id in sorted(known))
 
-    def _tell_demand(self, was_watched: bool) -> None:
-        is_watched = self.is_watched
-        if is_watched != was_watched and self._on_demand is not None and self.is_live:
-            self._on_demand(is_watched)
+    def _tell_demand(self, was_awaited: bool) -> None:
+        is_awaited = self.is_awaited
+        if is_awaited != was_awaited and self._on_demand is not None and self.is_live:
+            self._on_demand(is_awaited)
 
     def _drop_faulty(self, subscriber: Subscriber) -> None:
         self._count_fault(subscriber)

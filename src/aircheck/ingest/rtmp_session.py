@@ -304,7 +304,7 @@ class RtmpSession:
         stream.notices = demuxer.notices
         self.publications[event.stream_id] = Publication(event.stream_id, stream, demuxer)
         self._conn.accept_publish(event)
-        self._follow_demand(stream.is_watched)
+        self._follow_demand(stream.is_awaited)
         _log.info(
             "published stream=%s app=%s session=%s address=%s protocol=%s client=%s",
             stream.name,
@@ -392,12 +392,12 @@ class RtmpSession:
         stream.on_flush = self.drain
         return stream
 
-    def _follow_demand(self, is_watched: bool) -> None:
+    def _follow_demand(self, is_awaited: bool) -> None:
         """Read in batches while only recordings listen to what this peer publishes."""
         if self.link is None:
             return
-        watched = is_watched or any(one.stream.is_watched for one in self.publications.values())
-        self.link.set_batched(bool(self.publications) and not self.viewers and not watched)
+        awaited = is_awaited or any(one.stream.is_awaited for one in self.publications.values())
+        self.link.set_batched(bool(self.publications) and not self.viewers and not awaited)
 
     def _stop_viewer(self, stream_id: int) -> None:
         viewer = self.viewers.pop(stream_id, None)

@@ -1,10 +1,10 @@
 """Mixer: the media of several streams as one stream, for a recording of all of them in one file.
 
 Each source keeps tracks of its own in the mix. Where its time lies is decided once: by when, on the wall
-clock, its packets came in (`hub.arrival_clock`). A stream that has only just begun is listened to for a
-second before, because a few packets tell little of when they were sent. From then on its own timestamps
-rule, so that its sound and its pictures stay in step. Time 0 of the mix is when it was made. A track whose
-configuration changes goes on as another one, because one track of a file cannot hold both.
+clock, its packets came in (`hub.arrival_clock`). To know that, it is listened to for a moment, packet by
+packet. From then on its own timestamps rule, so that its sound and its pictures stay in step. Time 0 of the
+mix is when it was made. A track whose configuration changes goes on as another one, because one track of a
+file cannot hold both.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from aircheck.media.packet import Batch, Packet
 from aircheck.media.track import Track
 from aircheck.recording.rotation import dts_ms
 
-LISTEN_NS = 1_000_000_000
-"""How long a stream must have been heard before it is decided where its time lies."""
+LISTEN_NS = 700_000_000
+"""How long a source is listened to, and its media held back, before it is decided where its time lies."""
 
 EARLY_MS = 400
 """How much a source's first media may lie before the first of the mix, where its file has its time 0."""
@@ -112,7 +112,9 @@ class _Input:
         self._mixer = mixer
         self._shift_ms: int | None = None
         self._held: list[Batch] = []
-        """Media of a stream that is listened to before its place is decided."""
+        """Its first media, while it is listened to."""
+        self._is_listening = True
+        source.keep_time(True)
         self._mixed: dict[int, tuple[Track, Track]] = {}
         """By the id of the source's track: it, and what it is in the mix."""
         self._has_new_track = False
@@ -129,23 +131,24 @@ class _Input:
             batch = batch.without_data()
         if not batch.packets:
             return
-        if self._shift_ms is None and self._is_new(batch):
-            self._held.append(batch)
+        if not self._is_listening:
+            self._mix(batch)
             return
-        self.release()
-        self._mix(batch)
+        self._held.append(batch)
+        if not 0 <= batch.arrival_ns - self._held[0].arrival_ns < LISTEN_NS:
+            self.release()
 
     def release(self) -> None:
         """Hold nothing back any longer."""
+        if self._is_listening:
+            self._is_listening = False
+            self.source.keep_time(False)
         held, self._held = self._held, []
         for batch in held:
             self._mix(batch)
 
     def ended(self, reason: EndReason) -> None:
         self._mixer.remove(self.source)
-
-    def _is_new(self, batch: Batch) -> bool:
-        return 0 <= batch.arrival_ns - self.source.first_arrival_ns < LISTEN_NS
 
     def _mix(self, batch: Batch) -> None:
         if self._shift_ms is None:
