@@ -21,14 +21,17 @@ Signal = Callable[[str], Awaitable[str]]
 
 
 class Picture(VideoStreamTrack):
-    """Small pictures that change, 30 a second."""
+    """Small pictures that change, 30 a second. The first one comes once `begins` is set."""
 
-    def __init__(self, width: int = 160, height: int = 120) -> None:
+    def __init__(self, width: int = 160, height: int = 120, begins: asyncio.Event | None = None) -> None:
         super().__init__()
         self._size = (width, height)
+        self._begins = begins
         self._count = 0
 
     async def recv(self) -> av.VideoFrame:
+        if self._begins is not None:
+            await self._begins.wait()
         pts, time_base = await self.next_timestamp()
         self._count += 1
         frame = av.VideoFrame(*self._size, "yuv420p")
@@ -70,11 +73,12 @@ class RtcClient:
         video_codecs: Sequence[str] = ("VP8",),
         has_video: bool = True,
         has_audio: bool = True,
+        pictures_begin: asyncio.Event | None = None,
     ) -> None:
         if has_audio:
             self.connection.addTransceiver(AudioStreamTrack(), direction="sendonly")
         if has_video:
-            video = self.connection.addTransceiver(Picture(), direction="sendonly")
+            video = self.connection.addTransceiver(Picture(begins=pictures_begin), direction="sendonly")
             video.setCodecPreferences(codecs("video", *video_codecs))
         await self._exchange(signal)
 

@@ -40,6 +40,19 @@ async def test_a_client_watches_what_another_publishes() -> None:
         assert sound.sample_rate == 48000
 
 
+async def test_who_watches_before_the_first_picture_hears_at_once_and_sees_when_it_comes() -> None:
+    begin = asyncio.Event()
+    async with PeersWorld.opened() as world, RtcClient() as publisher, RtcClient() as viewer:
+        await publisher.publish(world.publish, pictures_begin=begin)
+        await until(lambda: (stream := world.registry.find("cam")) is not None and bool(stream.tracks))
+        await viewer.play(world.play)
+        async with asyncio.timeout(10):
+            await viewer.received["audio"].recv()
+            begin.set()
+            picture = await viewer.received["video"].recv()
+        assert (picture.width, picture.height) == (160, 120)
+
+
 async def test_viewers_are_told_that_the_publisher_has_stopped() -> None:
     async with PeersWorld.opened() as world, RtcClient() as viewer:
         async with RtcClient() as publisher:

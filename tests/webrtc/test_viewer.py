@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -17,6 +18,7 @@ from aircheck.hub.stream import Stream
 from aircheck.media import h264
 from aircheck.media.packet import Packet
 from aircheck.media.track import Codec, Kind, Track
+from aircheck.webrtc import viewer as viewer_module
 from aircheck.webrtc.media import Direction, Format, MediaLine
 from aircheck.webrtc.pacer import BURST_PACKETS
 from aircheck.webrtc.transcoding import Transcoding
@@ -82,13 +84,14 @@ class Watched:
     def ask(self) -> None:
         self.asked += 1
 
-    def watch(self, *lines: MediaLine) -> Viewer:
+    def watch(self, *lines: MediaLine, promised: Sequence[Track] = ()) -> Viewer:
         viewer = Viewer(
             lines or (H264_LINE, OPUS_LINE),
             self.wire,
             self.stream,
             SystemClock(),
             self.transcoding,
+            promised=promised,
             on_ended=self.ends.append,
         )
         viewer.start()
@@ -115,6 +118,32 @@ async def test_a_viewer_begins_at_a_key_frame_with_parameter_sets(watched: Watch
     assert PPS in first.payload
     assert first.is_marked
     assert (opus.payload, opus.payload_type, opus.is_marked) == (b"\xfc\xff\xfe", 111, False)
+
+
+async def test_sound_waits_only_so_long_for_a_picture(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(viewer_module, "SOUND_WAITS_S", 0.0)
+    watched.watch()
+    watched.feed(picture(40), sound(1920))
+    assert [packet.ssrc for packet in watched.wire.packets] == [2000]
+
+
+async def test_tracks_that_are_promised_are_prepared_for(watched: Watched) -> None:
+    watched.stream = new_stream("sound first")
+    watched.stream.on_keyframe_wanted = watched.ask
+    watched.feed(sound(0), changed=True)
+    promised = (replace(PICTURES, config=b"", width=0, height=0),)
+    wanted = wanted_of(watched.stream, watched.transcoding, promised)
+    assert wanted[Kind.VIDEO].codecs == (Codec.H264,)
+    assert Codec.OPUS in wanted[Kind.AUDIO].codecs
+    viewer = watched.watch(promised=promised)
+    watched.feed(sound(960))
+    assert [packet.ssrc for packet in watched.wire.packets] == [2000]
+    viewer.tick(1.0)
+    assert watched.asked == 1, "not for pictures that nobody has begun to send"
+    watched.feed(picture(40, is_key=True), changed=True)
+    assert SPS in watched.wire.of(SSRC)[0].payload
 
 
 async def test_timestamps_follow_media_time(watched: Watched) -> None:

@@ -19,6 +19,7 @@ from aircheck.facts import EndReason, StreamFacts
 from aircheck.hub.gatekeeper import Admission, Attempt, Gatekeeper
 from aircheck.hub.registry import Registry, StreamNameInUse
 from aircheck.hub.stream import Stream
+from aircheck.media.track import Track
 from aircheck.webrtc import negotiate
 from aircheck.webrtc.addresses import candidates, reachable_addresses
 from aircheck.webrtc.dtls import Identity
@@ -35,7 +36,7 @@ from aircheck.webrtc.media import MediaSink
 from aircheck.webrtc.negotiate import Preferences
 from aircheck.webrtc.peer import OnChange, Peer, PeerContext, PeerEnded
 from aircheck.webrtc.port import Port
-from aircheck.webrtc.publisher import Publisher
+from aircheck.webrtc.publisher import Publisher, promised_tracks
 from aircheck.webrtc.states import Info, PeerKind, PeerTimeouts
 from aircheck.webrtc.status import PeersStatus
 from aircheck.webrtc.transcoding import Transcoding
@@ -192,8 +193,8 @@ class Peers:
                 raise StreamNotFound(
                     f"no stream {attempt.name!r}", remedy="publish it first, or ask for a name that is live"
                 )
-            wanted = wanted_of(stream, self.transcoding)
-            if not wanted:
+            wanted = wanted_of(stream, self.transcoding, self._promised_by(stream))
+            if not stream.tracks or not wanted:
                 raise StreamNotReady(
                     f"stream {attempt.name!r} has sent nothing yet", remedy="try again in a moment"
                 )
@@ -285,9 +286,22 @@ class Peers:
         def ended(reason: EndReason) -> None:
             peer.close(reason, Info.PUBLISHER_STOP)
 
-        viewer = Viewer(peer.lines, peer, stream, self._context.clock, self.transcoding, on_ended=ended)
+        viewer = Viewer(
+            peer.lines,
+            peer,
+            stream,
+            self._context.clock,
+            self.transcoding,
+            promised=self._promised_by(stream),
+            on_ended=ended,
+        )
         viewer.start()
         return viewer
+
+    def _promised_by(self, stream: Stream) -> tuple[Track, ...]:
+        """What is to come of a stream whose publisher is a peer: who watches early can prepare for it."""
+        publisher = self._peers.get(stream.id)
+        return promised_tracks(publisher.lines) if publisher is not None else ()
 
     def _new_stream(self, peer: Peer, admission: Admission) -> Stream:
         attempt = peer.attempt

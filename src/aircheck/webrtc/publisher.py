@@ -38,6 +38,15 @@ SHOW_S = 1.0
 HELD_MAX_BYTES = 8 * 1024 * 1024
 
 
+def promised_tracks(lines: Sequence[MediaLine]) -> tuple[Track, ...]:
+    """What a peer has agreed to send, as its tracks will be numbered; nothing else is known of them yet."""
+    return tuple(
+        Track(number, line.formats[0].codec, line.formats[0].clock_rate)
+        for number, line in enumerate(lines, 1)
+        if line.formats
+    )
+
+
 class Publisher:
     """One publishing peer: a `MediaSink` that feeds a stream.
 

@@ -46,6 +46,8 @@ QUEUE_MAX_PACKETS = 8192
 KEYFRAME_INTERVAL_S = 0.5
 """The soonest a publisher is asked again for the sake of one viewer."""
 REPORT_INTERVAL_S = 1.0
+SOUND_WAITS_S = 1.0
+"""Sound before the first picture would be heard alone; but pictures may take long, or never come."""
 _CATCH_UP_S = 0.001
 """Between pictures that belong to the past: timestamps must differ."""
 _CNAME = "aircheck"
@@ -65,8 +67,13 @@ class ViewerTransport(Protocol):
     def send_rtcp(self, packet: bytes) -> None: ...
 
 
-def wanted_of(stream: Stream, transcoding: Transcoding) -> Mapping[Kind, Wanted]:
-    """What a viewer can be sent of a stream's first tracks: as they are, or as what they can become."""
+def wanted_of(
+    stream: Stream, transcoding: Transcoding, promised: Sequence[Track] = ()
+) -> Mapping[Kind, Wanted]:
+    """What a viewer can be sent of a stream's first tracks: as they are, or as what they can become.
+
+    Tracks that are only `promised` can be prepared for as they are.
+    """
     wanted: dict[Kind, Wanted] = {}
     for track in stream.tracks:
         if track.is_video and Kind.VIDEO not in wanted:
@@ -78,12 +85,15 @@ def wanted_of(stream: Stream, transcoding: Transcoding) -> Mapping[Kind, Wanted]
         elif track.is_audio and Kind.AUDIO not in wanted:
             own = (track.codec,) if track.codec in _PASSED_SOUND else ()
             wanted[Kind.AUDIO] = Wanted((*own, *((Codec.OPUS,) if can_decode(track.codec) else ())))
+    for track in promised:
+        wanted.setdefault(track.kind, Wanted((track.codec,)))
     return wanted
 
 
 class Viewer:
     """One watching peer: a `MediaSink`, and a live subscriber of the stream.
 
+    `promised` are tracks that the publisher has agreed to send: there may be nothing of them yet.
     `on_ended` is called once when the publication is over.
     """
 
@@ -97,6 +107,7 @@ class Viewer:
         clock: Clock,
         transcoding: Transcoding,
         *,
+        promised: Sequence[Track] = (),
         on_ended: Callable[[EndReason], None],
     ) -> None:
         self.stream = stream
@@ -110,9 +121,10 @@ class Viewer:
         self._sources: dict[Kind, Track] = {}
         self._transcoded: set[Kind] = set()
         for line in lines:
-            self._take_line(line)
+            self._take_line(line, (*stream.tracks, *promised))
         self._by_ssrc = {sender.ssrc: sender for sender in self._senders.values()}
         self._needs_key = Kind.VIDEO in self._senders
+        self._sound_waits_until_s = clock.monotonic_s() + SOUND_WAITS_S
         self._origin: tuple[float, float] | None = None
         """Media time of the first packet, and the clock's time when it was sent."""
         self._last_pts = -(1 << 62)
@@ -120,8 +132,8 @@ class Viewer:
         self._unsent_packets = 0
         self._is_closed = False
 
-    def _take_line(self, line: MediaLine) -> None:
-        source = next((track for track in self.stream.tracks if track.kind is line.kind), None)
+    def _take_line(self, line: MediaLine, tracks: Sequence[Track]) -> None:
+        source = next((track for track in tracks if track.kind is line.kind), None)
         if source is None:
             return
         self._sources[line.kind] = source
@@ -181,7 +193,7 @@ class Viewer:
         if now_s - self._reported_s >= REPORT_INTERVAL_S and self._origin is not None:
             self._reported_s = now_s
             self._report(*self._origin)
-        if self._needs_key:
+        if self._needs_key and self.stream.primary_video is not None:
             self._ask_for_keyframe()
 
     def notices(self) -> Mapping[str, int]:
@@ -246,14 +258,21 @@ class Viewer:
         self._pacer.send(packets)
 
     def _may_send(self, packet: Packet) -> bool:
-        """A viewer who waits for a key frame gets nothing else, sound neither: it would come first."""
+        """A viewer who waits for a key frame gets no other pictures, and at first no sound either."""
         if not self._needs_key:
             return True
         if packet.track.is_video and packet.is_keyframe:
             self._needs_key = False
             return True
+        if packet.track.is_audio and not self._does_sound_wait():
+            return True
         self.dropped_frames += 1
         return False
+
+    def _does_sound_wait(self) -> bool:
+        return self.stream.primary_video is not None and (
+            self._clock.monotonic_s() < self._sound_waits_until_s
+        )
 
     def _packetize(self, packet: Packet, *, at_s: float | None = None) -> list[bytes]:
         if self._origin is None:
