@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from helpers.packets import av_batches
 from helpers.rtmp_peer import Peer
 
 from aircheck.clock import SystemClock
+from aircheck.errors import CatalogError
 from aircheck.faces.api.app import create_app
 from aircheck.faces.wcs.app import WcsOptions
 from aircheck.faces.wcs.rest import BODY_MAX_BYTES
@@ -96,6 +98,46 @@ async def test_half_a_character_comes_back_as_a_question_mark(node: LiveNode) ->
         answer = await client.post("/rest-api/rtsp/terminate", content=b'{"uri": "\\ud800"}')
     assert answer.status_code == 404
     assert "from ?" in answer.json()["reason"]
+
+
+async def test_a_fault_of_ours_is_status_500_in_the_words_of_wcs(
+    node: LiveNode, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> None:
+        raise CatalogError("disk I/O error in /var/lib/secret.db")
+
+    monkeypatch.setattr(node.services.streams, "list", broken)
+    async with client_of(node, WcsOptions()) as client:
+        with caplog.at_level(logging.ERROR):
+            answer = await client.post("/rest-api/stream/find_all")
+        monkeypatch.undo()
+        metrics = (await client.get("/metrics")).text
+    assert answer.status_code == 500
+    assert answer.headers["access-control-allow-origin"] == "*"
+    body = answer.json()
+    assert (body["status"], body["exception"]) == (500, "InternalErrorException")
+    assert "secret" not in answer.text
+    (record,) = caplog.records
+    assert "POST /rest-api/stream/find_all" in record.getMessage()
+    assert 'aircheck_errors_total{kind="catalog"} 1.0' in metrics
+
+
+@pytest.mark.parametrize("method", ["recorder/startup", "multipleRecorder/add"])
+async def test_a_session_that_is_not_live_is_told_where_the_live_ones_are(
+    node: LiveNode, method: str
+) -> None:
+    asked = {"uri": "multi-recorder://a", "mediaSessionId": "5a072377"}
+    async with client_of(node, WcsOptions()) as client:
+        answer = await client.post(f"/rest-api/{method}", json=asked)
+    assert answer.status_code == 404
+    assert "'5a072377'; /stream/find_all lists" in answer.json()["reason"]
+
+
+async def test_a_method_that_is_misspelt_is_told_how_it_is_written(node: LiveNode) -> None:
+    async with client_of(node, WcsOptions()) as client:
+        answer = await client.post("/rest-api/recorder/start")
+    assert answer.status_code == 404
+    assert "/recorder/startup" in answer.json()["reason"]
 
 
 async def test_of_several_startups_at_once_one_recording_is_left(node: LiveNode) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -14,7 +15,7 @@ from aircheck.faces.api.files import file_routes
 from aircheck.faces.api.health import health_routes
 from aircheck.faces.api.metrics import NodeCollector, make_registry
 from aircheck.faces.api.pages import page_routes
-from aircheck.faces.api.problems import Boundary, install
+from aircheck.faces.api.problems import Boundary, install, report_unexpected
 from aircheck.faces.api.routes import api_routes
 from aircheck.faces.record.routes import record_routes
 from aircheck.faces.wcs.app import WcsOptions, wcs_rest_app
@@ -48,6 +49,7 @@ def create_app(
     """
     responses: Counter[int] = Counter()
     errors: Counter[str] = Counter()
+    report = partial(report_unexpected, errors=errors)
     collector = NodeCollector(services, responses, errors)
     app = FastAPI(
         title="Aircheck",
@@ -69,7 +71,7 @@ def create_app(
     if client2_dir is not None:
         add_client2(app, client2_dir)
     if wcs is not None:
-        app.mount(REST_PATH, wcs_rest_app(services, wcs))
+        app.mount(REST_PATH, wcs_rest_app(services, wcs, report))
     install(app)
-    app.add_middleware(Boundary, responses=responses, errors=errors)
+    app.add_middleware(Boundary, responses=responses, report=report)
     return app

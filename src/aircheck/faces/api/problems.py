@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from secrets import token_hex
 
@@ -138,16 +138,41 @@ async def _on_invalid(request: Request, error: Exception) -> ProblemResponse:
     return ProblemResponse(problem)
 
 
+Report = Callable[[Exception, Scope], Problem]
+"""Takes an unexpected error and says what the client may know of it."""
+
+
+def report_unexpected(error: Exception, scope: Scope, *, errors: Counter[str]) -> Problem:
+    """Log it once with its request and count it."""
+    is_catalog = isinstance(error, CatalogError)
+    reference = token_hex(6)
+    errors["catalog" if is_catalog else "http"] += 1
+    _log.error(
+        "unexpected error reference=%s request=%s %s error=%r",
+        reference,
+        scope["method"],
+        scope["path"],
+        error,
+        exc_info=error,
+    )
+    if is_catalog:
+        detail = f"the catalogue does not answer; the log has it under the reference {reference}"
+        remedy = "try again; if it stays so, look at the catalogue's database"
+        return make_problem(503, detail, remedy, kind="catalogue-unavailable")
+    detail = f"something unexpected happened; the log has it under the reference {reference}"
+    return make_problem(500, detail, "look up the reference in the server's log, and report it")
+
+
 class Boundary:
     """The outermost layer: counts answers by status, and lets no exception out.
 
     Pure ASGI, because a layer of Starlette's `BaseHTTPMiddleware` would copy every chunk of every download.
     """
 
-    def __init__(self, app: ASGIApp, responses: Counter[int], errors: Counter[str]) -> None:
+    def __init__(self, app: ASGIApp, responses: Counter[int], report: Report) -> None:
         self._app = app
         self._responses = responses
-        self._errors = errors
+        self._report = report
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -168,23 +193,3 @@ class Boundary:
             problem = self._report(error, scope)
             if not is_started:
                 await ProblemResponse(problem)(scope, receive, send_counted)
-
-    def _report(self, error: Exception, scope: Scope) -> Problem:
-        """Log it once, count it, and say what the client may know."""
-        is_catalog = isinstance(error, CatalogError)
-        reference = token_hex(6)
-        self._errors["catalog" if is_catalog else "http"] += 1
-        _log.error(
-            "unexpected error reference=%s request=%s %s error=%r",
-            reference,
-            scope["method"],
-            scope["path"],
-            error,
-            exc_info=error,
-        )
-        if is_catalog:
-            detail = f"the catalogue does not answer; the log has it under the reference {reference}"
-            remedy = "try again; if it stays so, look at the catalogue's database"
-            return make_problem(503, detail, remedy, kind="catalogue-unavailable")
-        detail = f"something unexpected happened; the log has it under the reference {reference}"
-        return make_problem(500, detail, "look up the reference in the server's log, and report it")

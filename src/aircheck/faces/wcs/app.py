@@ -6,6 +6,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from aircheck.faces.api.problems import Report
 from aircheck.faces.wcs.connections import connection_methods
 from aircheck.faces.wcs.methods import RestMethod, by_path
 from aircheck.faces.wcs.multi_recorder import multi_recorder_methods
@@ -35,5 +36,5 @@ def wcs_methods(services: Services, options: WcsOptions) -> Mapping[str, RestMet
     )
 
 
-def wcs_rest_app(services: Services, options: WcsOptions) -> WcsRestApp:
-    return WcsRestApp(wcs_methods(services, options), allowed_origin=options.allowed_origin)
+def wcs_rest_app(services: Services, options: WcsOptions, report: Report) -> WcsRestApp:
+    return WcsRestApp(wcs_methods(services, options), report, allowed_origin=options.allowed_origin)

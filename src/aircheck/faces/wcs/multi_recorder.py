@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aircheck.faces.wcs.arguments import Arguments
 from aircheck.faces.wcs.methods import Answer, RestMethod
+from aircheck.faces.wcs.streams import live_session
 from aircheck.service.errors import NotFound
 from aircheck.service.services import Services
 
@@ -18,9 +19,7 @@ def multi_recorder_methods(services: Services) -> tuple[RestMethod, ...]:
         return None
 
     async def add(arguments: Arguments) -> Answer:
-        await services.multi_recordings.add(
-            arguments.required_text("uri"), arguments.required_text("mediaSessionId")
-        )
+        await services.multi_recordings.add(arguments.required_text("uri"), live_session(services, arguments))
         return None
 
     async def remove(arguments: Arguments) -> Answer:
@@ -51,7 +50,7 @@ def multi_recorder_methods(services: Services) -> tuple[RestMethod, ...]:
             "Begin a recording that several media sessions may be added to.",
             startup,
             takes='{"uri": "multi-recorder://test-record"}',
-            errors=(400, 409),
+            errors=(400, 409, 500),
         ),
         RestMethod(
             ("/multipleRecorder/terminate",),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aircheck.faces.wcs.arguments import Arguments
 from aircheck.faces.wcs.methods import Answer, RestMethod
+from aircheck.faces.wcs.streams import live_session
 from aircheck.facts import MULTI_RECORDER
 from aircheck.service.errors import NotFound
 from aircheck.service.options import RecordingOptions
@@ -14,9 +15,9 @@ BY_WCS = "wcs"
 
 def recorder_methods(services: Services) -> tuple[RestMethod, ...]:
     async def startup(arguments: Arguments) -> Answer:
-        media_session_id = arguments.required_text("mediaSessionId")
         control = services.control
         options = _options(arguments.table("config"), control.plan.template.excluded_characters)
+        media_session_id = live_session(services, arguments)
         await control.replace(media_session_id, options, requested_by=BY_WCS)
         return None
 

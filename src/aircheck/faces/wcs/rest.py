@@ -6,6 +6,7 @@ gives nothing answers 200 without a body. Errors have the body of WCS; only thei
 
 from __future__ import annotations
 
+import difflib
 import json
 import time
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from aircheck.errors import AircheckError
 from aircheck.faces.api.guard import is_own_request
+from aircheck.faces.api.problems import Report
 from aircheck.faces.wcs.arguments import Arguments
 from aircheck.faces.wcs.methods import RestMethod
 from aircheck.service.errors import Conflict, InvalidRequest, NotFound, NotSupported, Refused
@@ -46,10 +48,16 @@ class RestError(Exception):
 
 
 class WcsRestApp:
-    """ASGI. `allowed_origin` is what browsers are told of pages that may call: `*`, one origin, or none."""
+    """ASGI. `allowed_origin` is what browsers are told of pages that may call: `*`, one origin, or none.
 
-    def __init__(self, methods: Mapping[str, RestMethod], *, allowed_origin: str = "*") -> None:
+    `report` is told of what nobody expected; for clients of WCS that is status 500.
+    """
+
+    def __init__(
+        self, methods: Mapping[str, RestMethod], report: Report, *, allowed_origin: str = "*"
+    ) -> None:
         self._methods = methods
+        self._report = report
         self._allowed_origin = allowed_origin
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,22 +78,33 @@ class WcsRestApp:
             return await self._answer(request, path)
         except RestError as error:
             return _error(request, error.status, str(error))
-        except AircheckError as error:
-            status = next((code for kind, code in _STATUSES.items() if isinstance(error, kind)), None)
-            if status is None:
-                raise
+        except ClientDisconnect:
+            raise
+        except Exception as error:
+            return self._failed(request, error)
+
+    def _failed(self, request: Request, error: Exception) -> Response:
+        status = next((code for kind, code in _STATUSES.items() if isinstance(error, kind)), None)
+        if isinstance(error, AircheckError) and status is not None:
             message = f"{error.message}; {error.remedy}" if error.remedy else error.message
             return _error(request, status, message)
+        problem = self._report(error, request.scope)
+        return _error(request, 500, f"{problem.detail}; {problem.remedy}")
 
     async def _answer(self, request: Request, path: str) -> Response:
         self._check_origin(request)
         method = self._methods.get(path)
         if method is None:
-            raise RestError(404, f"there is no method {path}")
+            raise RestError(404, self._no_method(path))
         if request.method not in ("GET", "POST"):
             raise RestError(405, f"{request.method} is not answered: use POST")
         answer = await method.call(Arguments(await _body(request)))
         return Response() if answer is None else _json(answer)
+
+    def _no_method(self, path: str) -> str:
+        similar = difflib.get_close_matches(path[:80], self._methods, n=3)
+        meant = f"; did you mean {' or '.join(similar)}?" if similar else ""
+        return f"there is no method {path or '/'}{meant}"
 
     def _check_origin(self, request: Request) -> None:
         """Without a login on this port the origin is all that tells a foreign page from the operator's."""
@@ -120,6 +139,8 @@ async def _body(request: Request) -> dict[str, Any]:
         values = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise RestError(400, f"the body is not JSON: {error}") from error
+    if values is None:
+        return {}
     if not isinstance(values, dict):
         raise RestError(400, "the body is not a JSON object")
     return values
