@@ -100,13 +100,26 @@ class Peer:
         await self.flush()
         return (await self.get(ev.StreamRejected)).code
 
+    @property
+    def socket(self) -> asyncio.trsock.TransportSocket:
+        found: asyncio.trsock.TransportSocket = self._writer.get_extra_info("socket")
+        return found
+
     async def send(self, stream_id: int, batches: Sequence[Batch]) -> None:
+        self._send(stream_id, batches)
+        await self.flush()
+
+    def wire_of(self, stream_id: int, batches: Sequence[Batch]) -> bytes:
+        """What `send` would put on the wire, for tests that write to the socket themselves."""
+        self._send(stream_id, batches)
+        return b"".join(self.connection.data_to_send())
+
+    def _send(self, stream_id: int, batches: Sequence[Batch]) -> None:
         packets = [packet for batch in batches for packet in batch.packets]
         tracks = {packet.track.id: packet.track for packet in packets}
         muxer = FlvMuxer(tuple(tracks.values()))
         self.connection.send_media_batch(stream_id, muxer.header_messages(is_publishing=True))
         self.connection.send_media_batch(stream_id, muxer.to_messages(packets))
-        await self.flush()
 
     async def unpublish(self, stream_id: int) -> None:
         self.connection.close_stream(stream_id)

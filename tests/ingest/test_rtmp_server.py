@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 import subprocess
@@ -122,6 +123,19 @@ async def test_who_stops_gets_all_that_the_publisher_has_sent_by_then() -> None:
         await peer.send(number, BATCHES)
         rig.streams[0].flush()
         assert rig.listener.data() == sent(BATCHES)
+
+
+async def test_what_no_longer_fits_the_kernel_here_is_taken_too() -> None:
+    batches = list(av_batches(4000)) * 40
+    async with running(interval_s=60) as rig, Peer(rig.listen()) as peer:
+        number = await peer.publish("cam")
+        await until(lambda: rig.streams)
+        with socket.socket(fileno=os.dup(peer.socket.fileno())) as raw:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
+            message = peer.wire_of(number, batches)
+            assert raw.send(message) == len(message) > 1 << 20
+        rig.streams[0].flush()
+        assert len(rig.listener.data()) == len(sent(batches))
 
 
 async def test_a_flush_asked_for_by_what_is_just_delivered_does_no_harm() -> None:

@@ -30,6 +30,9 @@ READ_SIZE_BYTES = 512 * 1024
 READ_ROUNDS = 8
 """Reads of one socket in one turn: a flood from one peer leaves the others their turn."""
 
+DRAIN_MAX_BYTES = 16 * 1024 * 1024
+"""A flood that does not end is left after this much."""
+
 TARGET_READ_BYTES = 256 * 1024
 """A read that brings more than this, or half of what the kernel would hold, halves the socket's period: the
 buffer must never fill, because that would slow the publisher."""
@@ -110,9 +113,13 @@ class Link:
             self._pump._place(self)
 
     def drain(self) -> None:
-        """Read what has arrived by now, whatever the mode."""
-        if not self.is_closed and not self.is_paused:
-            self._pump._drain(self)
+        """Read what has been sent by now, whatever the mode: also what the kernel had no room for here."""
+        drained = 0
+        while not self.is_closed and not self.is_paused and drained < DRAIN_MAX_BYTES:
+            size_bytes = self._pump._drain(self)
+            if not size_bytes:
+                return
+            drained += size_bytes
 
     def close(self) -> None:
         """Close without telling the handler; what is still to be sent gets a chance first."""
