@@ -1,7 +1,8 @@
 """The WCS REST API as its clients see it, word for word: `wcs_rest.txt` is one session.
 
-Lines with `!` are what happens meanwhile: `publish NAME ID` begins a stream, `unpublish NAME` ends it, and
-`media NAME MS` lets so much media pass. Times are left out, and so are the words of errors.
+Lines with `!` are what happens meanwhile: `publish NAME ID` begins a stream that came in by RTMP, or by the
+protocol named last, `unpublish NAME` ends it, `media NAME MS` lets so much media pass, and `record NAME` has
+another API than this one record it. Times are left out, and so are the words of errors.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from helpers.packets import av_batches
 from aircheck.faces.wcs.app import WcsOptions, wcs_methods
 from aircheck.hub.stream import Stream
 from aircheck.service.connections import ConnectionStatus
+from aircheck.service.control import Target
 
 TRANSCRIPT = Path(__file__).with_name("wcs_rest.txt")
 
@@ -79,10 +81,12 @@ class Session:
             return f"{line}\n"
         return await self._exchange(line[2:])
 
-    async def _act(self, what: str, name: str, value: str = "") -> None:
+    async def _act(self, what: str, name: str, value: str = "", protocol: str = "rtmp") -> None:
         match what:
             case "publish":
-                self._streams[name] = self._node.publish(name, stream_id=value)
+                self._streams[name] = self._node.publish(name, stream_id=value, protocol=protocol)
+            case "record":
+                await self._node.control.start(Target(name=name), requested_by="api")
             case "unpublish":
                 self._node.unpublish(self._streams[name])
             case "media":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -99,11 +100,12 @@ class LiveNode:
         async with httpx.AsyncClient(transport=transport, base_url="http://recorder") as client:
             yield client
 
-    def publish(self, name: str = "cam", app: str = "live", stream_id: str = "media-1") -> Stream:
+    def publish(
+        self, name: str = "cam", app: str = "live", stream_id: str = "media-1", protocol: str = "rtmp"
+    ) -> Stream:
         """A stream that ends when its publisher is asked to go."""
-        stream = Stream(
-            stream_facts(name, app, stream_id), on_close=lambda reason: self.unpublish(stream, reason)
-        )
+        facts = replace(stream_facts(name, app, stream_id), protocol=protocol)
+        stream = Stream(facts, on_close=lambda reason: self.unpublish(stream, reason))
         self.registry.publish(stream)
         return stream
 
