@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from statistics import median
 
 import av
 import httpx
 from helpers import media as clips
+from helpers.driven_browser import DrivenBrowser
 from helpers.media import MediaFolder
 from helpers.probe import decode_complaints, is_progressive_mp4
 from helpers.programs import running, wait_until
@@ -20,8 +23,10 @@ from aircheck.containers.verify import verify_file
 
 URI = "multi-recorder://room"
 NAMES = ("one", "two", "three")
-FRAME_MS = 1000 / clips.FLASH_AND_BEEP_LIVE.frames_per_second
 SYNC_TOLERANCE_MS = 5
+TOGETHER_MS = 60
+"""Of publishers that share nothing but the wall clock."""
+PAGE = Path(__file__).with_name("clock_page.js")
 
 
 def ask(server: ServerProcess, method: str, **arguments: str) -> httpx.Response:
@@ -57,30 +62,31 @@ def record_one_after_another(server: ServerProcess, sessions: dict[str, str]) ->
     assert listed["mediaSessionsId"] == [sessions[name] for name in NAMES]
 
 
-def session_of(path: Path, number: int) -> Path:
-    """The tracks of one session, with the times that they have in the whole."""
-    alone = path.with_name(f"{path.stem}-{number}.mkv")
-    with av.open(str(path)) as container:
-        kinds = [stream.type for stream in container.streams]
-    pairs = [(video, video + 1) for video in range(0, len(kinds), 2)]
-    maps = [argument for index in pairs[number] for argument in ("-map", f"0:{index}")]
-    command = ["ffmpeg", "-v", "error", "-y", "-copyts", "-i", str(path), *maps, "-c", "copy", str(alone)]
+def alone(path: Path, *indexes: int) -> Path:
+    """These tracks of a file, with the times that they have in the whole."""
+    target = path.with_name(f"{path.stem}-{indexes[0]}.mkv")
+    maps = [argument for index in indexes for argument in ("-map", f"0:{index}")]
+    command = ["ffmpeg", "-v", "error", "-y", "-copyts", "-i", str(path), *maps, "-c", "copy", str(target)]
     subprocess.run(command, check=True, timeout=60)
-    return alone
+    return target
 
 
 def assert_together(path: Path) -> None:
     """Each flash is seen by all sessions at once, and heard with its beep."""
-    verdicts = [verify_file(session_of(path, number)) for number in range(len(NAMES))]
+    verdicts = [verify_file(alone(path, 2 * number, 2 * number + 1)) for number in range(len(NAMES))]
     for verdict in verdicts:
         assert verdict.flashes_s
         for flash_s in verdict.flashes_s:
             assert distance_ms(flash_s, verdict.beeps_s) <= SYNC_TOLERANCE_MS
-            assert distance_ms(flash_s, verdicts[0].flashes_s) <= FRAME_MS + SYNC_TOLERANCE_MS
+        assert typical_distance_ms(verdict.flashes_s, verdicts[0].flashes_s) <= TOGETHER_MS
 
 
 def distance_ms(at_s: float, others_s: list[float]) -> float:
     return min(abs(at_s - other_s) for other_s in others_s) * 1000
+
+
+def typical_distance_ms(some_s: list[float], others_s: list[float]) -> float:
+    return median(distance_ms(at_s, others_s) for at_s in some_s)
 
 
 @requires("ffmpeg")
@@ -118,3 +124,53 @@ def test_a_server_that_is_killed_recovers_the_file_of_several(media: MediaFolder
         assert segment["duration_ms"] > at_kill_ms - 1000
         assert decode_complaints(recorded) == ""
         assert_together(recorded)
+
+
+@contextmanager
+def flashing(server: ServerProcess, name: str, log: Path) -> Iterator[str]:
+    """A live encoder whose picture flashes as each second of the wall clock begins; gives its session."""
+    flash = "drawbox=color=white:thickness=fill:enable='lt(mod(time(0),1),0.1)'"
+    command = ["ffmpeg", "-nostdin", "-v", "warning", "-re", "-f", "lavfi"]
+    command += ["-i", "color=black:size=320x180:rate=30", "-vf", flash, "-c:v", "libx264"]
+    command += ["-preset", "ultrafast", "-tune", "zerolatency", "-g", "30"]
+    command += ["-flvflags", "no_duration_filesize", "-f", "flv", server.rtmp_url(name)]
+    with running(command, log) as encoder:
+        yield server.wait_for_stream(name)["id"]
+        encoder.stop(signal.SIGINT)
+        wait_until(f"{name} to have gone", lambda: all(one["name"] != name for one in server.streams()))
+
+
+@requires("ffmpeg", "chromium")
+def test_publishers_that_come_and_go_lie_where_the_wall_clock_saw_them(tmp_path: Path) -> None:
+    """Encoders and a browser that know nothing of one another; one leaves and comes back, one never comes."""
+    with ExitStack() as owned:
+        server = owned.enter_context(ServerProcess(tmp_path, record=["enabled = false"]))
+        browser = owned.enter_context(DrivenBrowser(tmp_path))
+        browser.open(server.http_url("/docs"))
+        browser.run(PAGE.read_text())
+        ask(server, "startup", uri=URI)
+        with flashing(server, "goes", tmp_path / "goes.log") as goes:
+            ask(server, "add", uri=URI, mediaSessionId=goes)
+            wait_until("two seconds", lambda: file_duration_ms(server) > 2000)
+            assert browser.run(f"publishClock('{server.http_url('/whip/page')}')") == 201
+            page = server.wait_for_stream("page")["id"]
+            ask(server, "add", uri=URI, mediaSessionId=page)
+            wait_until("four seconds", lambda: file_duration_ms(server) > 4000)
+        never = {"uri": URI, "mediaSessionId": "00000000-0000-0000-0000-000000000000"}
+        assert httpx.post(server.http_url("/rest-api/multipleRecorder/add"), json=never).status_code == 404
+        with flashing(server, "goes", tmp_path / "again.log") as again:
+            ask(server, "add", uri=URI, mediaSessionId=again)
+            until_ms = file_duration_ms(server) + 3000
+            wait_until("three seconds more", lambda: file_duration_ms(server) > until_ms)
+            (listed,) = ask(server, "find_all").json()
+            assert listed["mediaSessionsId"] == [page, again]
+            ask(server, "terminate", uri=URI)
+        recorded = server.record_dir / "multi-recorder___room.mp4"
+        assert decode_complaints(recorded) == ""
+        with av.open(str(recorded)) as container:
+            assert [stream.type for stream in container.streams] == ["video"] * 3
+        seen = [verify_file(alone(recorded, index)).flashes_s for index in range(3)]
+        assert all(len(flashes_s) >= 2 for flashes_s in seen)
+        every_second_s = [flash_s % 1 + second for flash_s in seen[0][-1:] for second in range(-1, 30)]
+        for flashes_s in seen:
+            assert typical_distance_ms(flashes_s, every_second_s) <= TOGETHER_MS
