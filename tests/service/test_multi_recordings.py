@@ -195,6 +195,27 @@ async def test_pictures_that_mp4_cannot_hold_go_on_in_a_file_that_can(
     assert EventKind.CONTAINER_CHANGED in await node.told(began.recording.id)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "taken"), [("mkv", "mkv"), ("webm", "mkv"), ("ts", "mp4"), ("flv", "mp4")]
+)
+async def test_a_format_without_room_for_late_tracks_gives_way_to_the_nearest_that_has(
+    wanted: str, taken: str, tmp_path: Path
+) -> None:
+    async with LiveNode.opened(tmp_path, container=wanted) as node:
+        several = node.multi_recordings
+        await several.start(URI)
+        now_ns = node.clock.wall_ns()
+        for number, name in enumerate(("one", "two")):
+            stream = node.publish(name, stream_id=name)
+            await several.add(URI, name)
+            await node.feed(stream, batches_at(now_ns + number * 1_000_000_000, 1000))
+        recording = await several.stop(URI)
+        assert (recording.container, recording.segment_count) == (taken, 1)
+        found = starts_s(node.record_dir / f"multi-recorder___test-record.{taken}")
+    for at_s, expected_ms in zip(found, (0, 0, 1000, 1000), strict=True):
+        assert abs(at_s * 1000 - expected_ms) <= 60
+
+
 async def test_a_wall_clock_that_was_set_back_costs_no_media(
     node: LiveNode, several: MultiRecordingService
 ) -> None:

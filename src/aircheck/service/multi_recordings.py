@@ -39,8 +39,8 @@ LATE_TRACK_BYTES = 192 * 1024
 
 _NAME_MAX = 255
 _TEMPLATE = "multi-recorder___{streamName}"
-_CONTAINERS = (Container.MP4, Container.MKV)
-"""Those in which tracks may turn up late."""
+_CONTAINERS = {Container.MP4: Container.MP4, Container.MKV: Container.MKV, Container.WEBM: Container.MKV}
+"""What is recorded into, by the format of the settings; MP4 for all others. Tracks may come late to these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,7 @@ class MultiRecordingService:
         self._recorder = recorder
         self._control = control
         self._journal = journal
+        self._wanted = plan.container
         self._plan = _plan_for_several(plan)
         self._clock = clock
         self._stop_timeout_s = stop_timeout_s
@@ -107,6 +108,10 @@ class MultiRecordingService:
             on_left=lambda source, tracks: self._say(EventKind.SOURCE_REMOVED, running, source, tracks),
         )
         recording = self._control.record(mixer.stream, self._plan, REQUESTED_BY)
+        if self._plan.container != self._wanted:
+            _log.info(
+                "tracks may come late only in %s, not in %s uri=%s", self._plan.container, self._wanted, uri
+            )
         running = self._running[uri] = _Running(uri, mixer, recording)
         self._tasks.spawn(self._until_over(running), uri)
         await self._recorder.until_catalogued(recording)
@@ -214,7 +219,7 @@ def _plan_for_several(plan: RecordingPlan) -> RecordingPlan:
     return replace(
         plan,
         template=template,
-        container=plan.container if plan.container in _CONTAINERS else Container.MP4,
+        container=_CONTAINERS.get(Container(plan.container), Container.MP4),
         rotation=NEVER,
         on_conflict=(OnConflict.FREE_NUMBER if plan.on_conflict is OnConflict.APPEND else plan.on_conflict),
         pre_roll_ms=0,
