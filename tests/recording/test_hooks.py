@@ -175,6 +175,14 @@ async def test_a_script_that_does_not_run_by_itself_is_run_by_the_shell(
     assert out.read_text() == "/records/g1.mp4\n"
 
 
+@pytest.mark.skipif(not Path("/bin/bash").exists(), reason="needs: apt-get install bash")
+async def test_a_script_that_does_not_say_so_may_be_of_bash(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    script = write_script(tmp_path, f'echo "${{2/records/media}}" > {out}', shebang="")
+    await run_one(tmp_path, script, a_file())
+    assert out.read_text() == "/media/g1.mp4\n"
+
+
 async def test_a_program_runs_by_itself(tmp_path: Path) -> None:
     world = await run_one(tmp_path, Path("/bin/true"), a_file())
     assert world.outcomes == [(EventKind.HOOK_DONE, None)]

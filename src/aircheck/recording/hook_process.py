@@ -29,7 +29,8 @@ KILL_GRACE_S = 2.0
 """Between asking a group to end, forcing it to, and giving up on one that the kernel holds on to."""
 
 _BEGINNINGS = (b"#!", b"\x7fELF")
-_SHELL = "/bin/sh"
+_SHELLS = (Path("/bin/bash"), Path("/bin/sh"))
+"""Scripts that do not say by what they are run were mostly written where `sh` is Bash."""
 
 
 def command_for(script: Path) -> list[str]:
@@ -40,7 +41,10 @@ def command_for(script: Path) -> list[str]:
     with script.open("rb") as file:
         beginning = file.read(4)
     runs_itself = os.access(script, os.X_OK) and beginning.startswith(_BEGINNINGS)
-    return [str(script)] if runs_itself else [_SHELL, str(script)]
+    if runs_itself:
+        return [str(script)]
+    shell = next((shell for shell in _SHELLS if shell.exists()), _SHELLS[-1])
+    return [str(shell), str(script)]
 
 
 async def run_hook(
