@@ -37,6 +37,7 @@ _SWITCHES = (
     "--remote-allow-origins=*",
     "--use-fake-device-for-media-stream",
 )
+_KEYS = {"Enter": (13, "\r"), "Tab": (9, "")}
 ALLOWS_MEDIA = ("--use-fake-ui-for-media-stream",)
 """Whoever asks for the camera gets it."""
 
@@ -119,6 +120,17 @@ class DrivenBrowser:
         )
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
+
+    def type(self, text: str) -> None:
+        """Into whatever has the focus."""
+        self.call("Input.insertText", text=text)
+
+    def press(self, key: str) -> None:
+        """Enter or Tab, on whatever has the focus."""
+        code, text = _KEYS[key]
+        common = {"key": key, "code": key, "windowsVirtualKeyCode": code}
+        self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **common)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **common)
 
     def resize(self, width: int, height: int, *, is_phone: bool = False, is_dark: bool = False) -> None:
         self.call(

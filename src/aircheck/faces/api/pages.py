@@ -72,7 +72,8 @@ _LANDING = """\
   table {{ width: 100%; border-collapse: collapse; margin-top: 1.5rem; }}
   td, th {{ text-align: left; padding: .4rem .6rem; border-bottom: 1px solid #8884; vertical-align: top; }}
   .number {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }}
-  @media (max-width: 40rem) {{ .number {{ display: none; }} }}
+  .name {{ overflow-wrap: anywhere; }}
+  @media (max-width: 40rem) {{ .number {{ display: none; }} td, th {{ padding: .4rem .3rem; }} }}
   .recording {{ color: #d22; font-weight: 600; }}
 </style>
 <header>
@@ -146,10 +147,11 @@ def _row(detail: RecordingDetail) -> str:
         for segment in detail.segments
     )
     state = escape(recording.state.value)
+    started = rfc3339(recording.start_ns)[:19].replace("T", " ")
     return (
-        f"<tr><td>{escape(recording.stream_name)}<td>{rfc3339(recording.start_ns)[:19].replace('T', ' ')}"
+        f'<tr><td class="name">{escape(recording.stream_name)}<td>{started}'
         f'<td class="{state}">{state}<td class="number">{_length(recording.duration_ms)}'
-        f'<td class="number">{recording.size_bytes / 1e6:,.1f} MB<td>{links}</tr>'
+        f'<td class="number">{recording.size_bytes / 1e6:,.1f} MB<td class="name">{links}</tr>'
     )
 
 

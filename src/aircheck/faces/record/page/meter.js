@@ -29,7 +29,8 @@ export class Meter {
     // Browsers let sound be looked at only after somebody has touched the page.
     if (this.#context.state === "suspended") {
       const context = this.#context;
-      addEventListener("pointerdown", () => context.state === "suspended" && context.resume(), { once: true });
+      const resume = () => context.state === "suspended" && context.resume();
+      for (const touch of ["pointerdown", "keydown"]) addEventListener(touch, resume, { once: true });
     }
     const analyser = new AnalyserNode(this.#context, { fftSize: 2048 });
     this.#context.createMediaStreamSource(stream).connect(analyser);

@@ -25,7 +25,9 @@ function show(next) {
   state = next;
   const is_busy = next === "starting" || next === "recording" || next === "stopping";
   for (const one of controls.elements) if (one !== button) one.disabled = is_busy;
-  button.disabled = next === "idle" || next === "starting" || next === "stopping";
+  // A disabled button loses the focus, and whoever works by keyboard the place to go on from.
+  button.disabled = next === "idle";
+  button.ariaDisabled = String(next !== "ready" && next !== "recording");
   const words = { starting: "Starting…", recording: "Stop", stopping: "Finishing the file…" };
   button.textContent = words[next] ?? "Start recording";
   button.classList.toggle("primary", next !== "recording");
@@ -65,6 +67,7 @@ async function openSource() {
   } catch (error) {
     if (number !== opening) return undefined;
     hold("No picture", { canTryAgain: true });
+    await listDevices();
     return say(ofMedia(error, wanted.kind), { isError: true });
   }
   say("");
@@ -218,6 +221,7 @@ function freshName() {
 
 controls.addEventListener("submit", (event) => {
   event.preventDefault();
+  button.focus();
   if (state === "ready") start();
   else if (state === "recording") stop();
 });

@@ -4,7 +4,8 @@ const OF_MEDIA = {
   NotAllowedError:
     "The browser was not allowed to use it. Allow camera and microphone for this page beside its address, " +
     "then choose again.",
-  NotFoundError: "No such camera or microphone is connected.",
+  NotFoundError:
+    "A camera or microphone is missing. Connect it and try again, or choose “Sound only” or “No microphone”.",
   NotReadableError: "The camera or microphone is in use by another program, or does not answer.",
   OverconstrainedError: "The chosen device is not there any more. Choose another one.",
   AbortError: "The device stopped before it could be used. Choose it again.",
