@@ -77,11 +77,11 @@ class Peer:
         self.connection.connect(app, f"rtmp://{host}:{port}/{app}")
         await self.flush()
 
-    async def publish(self, key: str, query: str = "") -> int:
+    async def publish(self, key: str, query: str = "", *, publish_type: str = "live") -> int:
         """Connect and publish; returns the message stream's number."""
         await self.connect(query)
         await self.get(ev.Connected)
-        self.connection.publish(key)
+        self.connection.publish(key, publish_type)
         await self.flush()
         return (await self.get(ev.Published)).stream_id
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aircheck.errors import ConfigError
+from aircheck.recording.names import plain_name
 from aircheck.recording.naming import (
     NAME_MAX_BYTES,
     NameElements,
@@ -288,3 +289,19 @@ def test_a_taken_name_gets_the_next_number() -> None:
 
 def test_older_versions_are_counted_from_zero() -> None:
     assert list(islice(versions("day.1/news.mp4"), 2)) == ["day.1/news_0.mp4", "day.1/news_1.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("published", "plain"),
+    [
+        ("mp4:news.mp4", "news"),
+        ("MP4:day/news", "day/news"),
+        ("flv:news.f4v", "news"),
+        ("news.mp4", "news.mp4"),
+        ("mp4:", "mp4:"),
+        ("mp4:.mp4", ".mp4"),
+        ("a:b", "a:b"),
+    ],
+)
+def test_what_flash_clients_say_of_the_file_is_no_part_of_its_name(published: str, plain: str) -> None:
+    assert plain_name(published) == plain

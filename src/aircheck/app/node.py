@@ -133,6 +133,7 @@ class Node:
             self.recorder,
             self.journal,
             plan if settings.record.enabled else None,
+            modes_plan=plan if settings.rtmp.publish_modes else None,
             keep_past_ms=plan.pre_roll_ms,
             unrecorded_protocols=() if settings.record.rtmp_streams else ("rtmp", "rtmps"),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -62,6 +63,12 @@ class Stream:
         """Has the publisher hand over what it still holds; None where it holds nothing."""
         self.wants_recording: bool | None = None
         """What its publisher asked for; None where it did not say."""
+        self.publish_type = "live"
+        """How it was published, in the words of RTMP: `live`, `record`, `append`, `appendWithGap`."""
+        self.on_status: Callable[[str, str, str], None] | None = None
+        """Tells the publisher level, code and description, in RTMP's words; None where it cannot be told."""
+        self.farewell: asyncio.Future[None] | None = None
+        """Once done, the publisher has been told all there is to tell; None when nothing will be told."""
         self._rate_from: tuple[int, int] = (0, 0)
         self._rate_bps = 0
         self._timekeepers = 0

@@ -7,11 +7,13 @@ encoders begin to send media before they are told that they may.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import uuid
 from collections import deque
 from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aircheck.facts import EndReason, StreamFacts
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from aircheck.ingest.rtmp_server import RtmpServer
 
 _log = logging.getLogger(__name__)
+
+FAREWELL_S = 5.0
+"""How long a publisher that goes waits to be told how its recording ended."""
 
 OUTPUT_MAX_BYTES = 32 * 1024 * 1024
 """A peer that lets this much output pile up does not read at all: it is let go."""
@@ -350,10 +355,25 @@ class RtmpSession:
     def _close_stream(self, stream_id: int) -> None:
         self._stop_viewer(stream_id)
         if stream_id in self.publications:
+            stream = self.publications[stream_id].stream
             self._unpublish(stream_id, EndReason.UNPUBLISHED)
-            self._conn.send_status(
-                stream_id, "status", "NetStream.Unpublish.Success", "the stream is not published any more"
-            )
+            if stream.farewell is None:
+                self._tell_unpublished(stream_id)
+            else:
+                waiting = self._tell_unpublished_behind(stream.farewell, stream_id)
+                self._server.tasks.spawn(waiting, f"farewell {self.session_id}")
+
+    async def _tell_unpublished_behind(self, farewell: asyncio.Future[None], stream_id: int) -> None:
+        """How its recording ended comes first, unless that takes long."""
+        await asyncio.wait({farewell}, timeout=FAREWELL_S)
+        self._tell_unpublished(stream_id)
+
+    def _tell_unpublished(self, stream_id: int) -> None:
+        self._tell(stream_id, "status", "NetStream.Unpublish.Success", "the stream is not published any more")
+
+    def _tell(self, stream_id: int, level: str, code: str, description: str) -> None:
+        self._conn.send_status(stream_id, level, code, description)
+        self._flush()
 
     # bookkeeping
 
@@ -390,6 +410,8 @@ class RtmpSession:
             on_close=self.close,
         )
         stream.on_flush = self.drain
+        stream.publish_type = event.publish_type
+        stream.on_status = partial(self._tell, event.stream_id)
         return stream
 
     def _follow_demand(self, is_awaited: bool) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from aircheck.facts import RecordingFacts, SegmentFacts
 from aircheck.recording.naming import NameElements
 from aircheck.recording.plan import RecordingPlan
@@ -9,11 +11,14 @@ from aircheck.recording.plan import RecordingPlan
 _SHORT_CODECS = {"pcma": "g711", "pcmu": "g711", "speex": "spx"}
 """Names of codecs are cut to four characters in file names; these would say nothing then."""
 
+_PREFIX = re.compile(r"(?:mp4|f4v|flv):(?=.)", re.IGNORECASE)
+_SUFFIX = re.compile(r"(?<=.)\.(?:mp4|f4v|flv)$", re.IGNORECASE)
+
 
 def expected_name(recording: RecordingFacts, plan: RecordingPlan) -> str:
     """The name of the first file as far as it is known before there is one."""
     unknown = NameElements(
-        stream_name=recording.stream_name,
+        stream_name=plain_name(recording.stream_name),
         session_id=recording.session_id,
         media_session_id=recording.media_session_id,
         login=recording.login,
@@ -76,9 +81,15 @@ def _final(
     )
 
 
+def plain_name(stream_name: str) -> str:
+    """The name without what clients of Flash Media Server say of the file: `mp4:news.mp4` is `news`."""
+    prefix = _PREFIX.match(stream_name)
+    return stream_name if prefix is None else _SUFFIX.sub("", stream_name[prefix.end() :])
+
+
 def _elements(recording: RecordingFacts, segment: SegmentFacts, *, is_final: bool) -> NameElements:
     return NameElements(
-        stream_name=recording.stream_name,
+        stream_name=plain_name(recording.stream_name),
         session_id=recording.session_id,
         media_session_id=recording.media_session_id,
         login=recording.login,

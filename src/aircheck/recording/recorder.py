@@ -170,11 +170,11 @@ class Recorder:
     def armed(self) -> tuple[Armed, ...]:
         return self._armed.all()
 
-    def welcome(self, stream: Stream) -> bool:
+    def welcome(self, stream: Stream) -> tuple[Recording, ...]:
         """A stream was published: go on with what waits for it, begin what was asked for before it came.
 
-        Returns whether a recording goes on with it that was begun by the settings. Raises OSError and
-        DiskReserveError; what was asked for and could not begin waits for the stream's next coming.
+        Returns the recordings that go on with it. Raises OSError and DiskReserveError; what was asked for and
+        could not begin waits for the stream's next coming.
         """
         continued = [one for one in self if one.is_waiting and _is_same_stream(one, stream)]
         for recording in continued:
@@ -185,7 +185,7 @@ class Recorder:
             if armed.is_for(stream) and (armed.plan, armed.requested_by) not in wishes:
                 self.record(stream, armed.plan, requested_by=armed.requested_by)
                 self._armed.used(armed)
-        return any(requested_by == BY_SETTINGS for _, requested_by in wishes)
+        return tuple(continued)
 
     async def until_catalogued(self, recording: Recording) -> None:
         """Wait for a new recording's row, not for ever: a slow catalogue holds nobody up."""

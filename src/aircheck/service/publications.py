@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from aircheck.errors import AircheckError
 from aircheck.facts import EndReason, Event, EventKind, StreamFacts
@@ -18,7 +18,10 @@ from aircheck.hub.registry import Registry
 from aircheck.hub.stream import Stream
 from aircheck.recording.plan import RecordingPlan
 from aircheck.recording.recorder import BY_SETTINGS, Recorder
+from aircheck.recording.recording import Recording
+from aircheck.service import publish_modes
 from aircheck.service.journal import CatalogJournal
+from aircheck.service.publish_modes import BY_PUBLISHER
 from aircheck.tasks import TaskGroup
 
 _log = logging.getLogger(__name__)
@@ -26,11 +29,21 @@ _log = logging.getLogger(__name__)
 RETRY_S = 3.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """The recording that a stream gets as it comes."""
+
+    plan: RecordingPlan
+    requested_by: str
+
+
 class PublicationService:
     """Follows the registry.
 
     `plan` is the recording that every stream gets whose publisher did not decline, but for those of
-    `unrecorded_protocols`; `None` records only what calls ask for, whatever publishers want.
+    `unrecorded_protocols`; `None` records only what calls ask for, whatever publishers want. `modes_plan` is
+    what recordings are based on that publishers ask for by their publish mode (`publish_modes`), which then
+    take the place of those by the settings; `None` leaves modes unheard.
     """
 
     def __init__(
@@ -40,6 +53,7 @@ class PublicationService:
         journal: CatalogJournal,
         plan: RecordingPlan | None,
         *,
+        modes_plan: RecordingPlan | None = None,
         keep_past_ms: int = 0,
         unrecorded_protocols: Collection[str] = (),
     ) -> None:
@@ -50,6 +64,7 @@ class PublicationService:
         self._recorder = recorder
         self._journal = journal
         self._plan = plan
+        self._modes_plan = modes_plan
         self._keep_past_ms = keep_past_ms
         self._unrecorded_protocols = frozenset(unrecorded_protocols)
         registry.listen(published=self._published, ended=self._ended)
@@ -59,27 +74,46 @@ class PublicationService:
         if self._keep_past_ms:
             stream.back_buffer.keep(self._keep_past_ms)
         self.tasks.spawn(self._keep(stream, EventKind.STREAM_PUBLISHED, facts.published_ns), "published")
-        plan = self._plan_for(stream)
+        wish = self._wish_for(stream)
         try:
-            is_continued = self._recorder.welcome(stream)
-            if plan is not None and not is_continued:
-                self._recorder.record(stream, plan, requested_by=BY_SETTINGS)
+            continued = self._recorder.welcome(stream)
+            self._greet(stream, wish, continued)
         except (OSError, AircheckError) as error:
             self.failed_starts += 1
             _log.error("cannot record stream=%s session=%s error=%s", stream.name, facts.session_id, error)
-            if plan is not None:
-                self._waiting[stream.id] = self.tasks.spawn(self._try_again(stream, plan), "try again")
+            if wish is not None:
+                self._waiting[stream.id] = self.tasks.spawn(self._try_again(stream, wish), "try again")
+                if wish.requested_by == BY_PUBLISHER:
+                    refusal = publish_modes.tell_refused(stream, error)
+                    stream.farewell = self.tasks.spawn(refusal, f"refuse {stream.id}")
 
-    def _plan_for(self, stream: Stream) -> RecordingPlan | None:
+    def _wish_for(self, stream: Stream) -> _Wish | None:
+        if self._modes_plan is not None:
+            asked = publish_modes.plan_of_mode(stream, self._modes_plan)
+            if asked is not None:
+                return _Wish(asked, BY_PUBLISHER)
         is_declined = stream.wants_recording is False
-        return None if is_declined or stream.facts.protocol in self._unrecorded_protocols else self._plan
+        if self._plan is None or is_declined or stream.facts.protocol in self._unrecorded_protocols:
+            return None
+        return _Wish(self._plan, BY_SETTINGS)
 
-    async def _try_again(self, stream: Stream, plan: RecordingPlan) -> None:
+    def _greet(self, stream: Stream, wish: _Wish | None, continued: Sequence[Recording]) -> None:
+        """Begin what is wished for, unless it goes on. Raises OSError, DiskReserveError."""
+        if wish is None:
+            return
+        recording = next((one for one in continued if one.facts.requested_by == wish.requested_by), None)
+        if recording is None:
+            recording = self._recorder.record(stream, wish.plan, requested_by=wish.requested_by)
+        if wish.requested_by == BY_PUBLISHER:
+            told = publish_modes.accompany(stream, recording, self._recorder)
+            stream.farewell = self.tasks.spawn(told, f"accompany {stream.id}")
+
+    async def _try_again(self, stream: Stream, wish: _Wish) -> None:
         """A disk that was full or gone when the stream came need not stay so."""
         while stream.is_live:
             await asyncio.sleep(RETRY_S)
             with contextlib.suppress(OSError, AircheckError):
-                self._recorder.record(stream, plan, requested_by=BY_SETTINGS)
+                self._greet(stream, wish, ())
                 return
 
     def _ended(self, stream: Stream) -> None:

@@ -132,6 +132,13 @@ class RtmpSettings(Section):
         "the memory one peer can take. A key frame of 4K video at high rates may need several "
         "megabytes.",
     )
+    publish_modes: bool = Field(
+        default=True,
+        description="Publishers may ask for a recording by how they publish, as with Flash Media Server: "
+        "`record` replaces an older file of the stream's name, `append` and `appendWithGap` go on in it. It "
+        "takes the place of the recording by `[record]`, and works with `[record] enabled` off too. Off: all "
+        "publish like `live`, and nobody can replace a file by publishing.",
+    )
 
 
 class TlsSettings(Section):
