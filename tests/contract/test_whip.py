@@ -11,10 +11,12 @@ import pytest
 from fastapi import FastAPI
 from helpers.fake_peers import CANDIDATES, OFFER, RESTART, FakePeers
 
+from aircheck.clock import SystemClock
 from aircheck.faces.whip import exchange
 from aircheck.faces.whip.ice_servers import IceServer
 from aircheck.faces.whip.routes import WhipOptions, add_whip
 from aircheck.facts import EndReason
+from aircheck.service.connections import ConnectionService
 from aircheck.webrtc import errors
 from aircheck.webrtc.states import PeerState
 
@@ -38,9 +40,16 @@ def ended() -> list[str]:
 
 
 @pytest.fixture
-async def client(peers: FakePeers, ended: list[str]) -> AsyncIterator[httpx.AsyncClient]:
+def connections() -> ConnectionService:
+    return ConnectionService()
+
+
+@pytest.fixture
+async def client(
+    peers: FakePeers, connections: ConnectionService, ended: list[str]
+) -> AsyncIterator[httpx.AsyncClient]:
     app = FastAPI()
-    add_whip(app, peers, WhipOptions(ICE_SERVERS, ended.append))
+    add_whip(app, peers, connections, SystemClock(), WhipOptions(ICE_SERVERS, ended.append))
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://recorder") as client:
         yield client
@@ -187,6 +196,23 @@ async def test_who_asked_to_know_is_told_of_each_end_once(
     await client.post("/whip/studio", content=OFFER, headers=SDP)
     assert ended == [asked.attempt.session_id for asked in peers.asked]
     assert len(set(ended)) == 3
+
+
+async def test_peers_are_connections_that_can_be_ended(
+    client: httpx.AsyncClient, peers: FakePeers, connections: ConnectionService, ended: list[str]
+) -> None:
+    for path in ("/whip/studio", "/whep/studio"):
+        await begin(client, path)
+    assert connections.list() == []
+    for peer in peers.peers:
+        peer.connect()
+    publisher, viewer = connections.list()
+    assert (publisher.protocol, publisher.app, viewer.protocol) == ("whip", "live", "whep")
+    assert publisher.client.startswith("python-httpx")
+    assert publisher.session_id == peers.asked[0].attempt.session_id
+    connections.close(publisher.session_id)
+    assert (peers.peers[0].end_reason, ended) == (EndReason.STOPPED, [publisher.session_id])
+    assert connections.list() == [viewer]
 
 
 async def test_urls_of_sessions_cannot_be_guessed(client: httpx.AsyncClient) -> None:

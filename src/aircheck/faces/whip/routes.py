@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
+from aircheck.clock import Clock
 from aircheck.errors import AircheckError
 from aircheck.faces.whip.exchange import (
     FRAGMENT,
@@ -33,6 +34,7 @@ from aircheck.faces.whip.ice_servers import IceServer
 from aircheck.faces.whip.sessions import Session, Sessions
 from aircheck.facts import EndReason
 from aircheck.hub.gatekeeper import Attempt
+from aircheck.service.connections import ConnectionService, ConnectionStatus
 from aircheck.service.peers import DEFAULT_APP, Peer, Peers, check_stream_name
 from aircheck.webrtc.errors import BadFragment
 from aircheck.wire import sdp
@@ -52,11 +54,14 @@ class WhipOptions:
     on_session_ended: Callable[[str], None] = lambda session_id: None
 
 
-def add_whip(app: FastAPI, peers: Peers, options: WhipOptions) -> None:
-    """Serve WHIP and WHEP in an application."""
+def add_whip(
+    app: FastAPI, peers: Peers, connections: ConnectionService, clock: Clock, options: WhipOptions
+) -> None:
+    """Serve WHIP and WHEP in an application; their peers are among the connections."""
     for protocol in ("whip", "whep"):
         sessions = Sessions(options.on_session_ended)
-        endpoint = _Endpoint(protocol, peers, sessions, options)
+        connections.add_source(sessions)
+        endpoint = _Endpoint(protocol, peers, sessions, clock, options)
         resource = _Resource(sessions)
         app.add_route(f"/{protocol}/{{name:path}}", _answered(endpoint), _ALL, include_in_schema=False)
         app.add_route(f"/{protocol}-session/{{key}}", _answered(resource), _ALL, include_in_schema=False)
@@ -75,10 +80,13 @@ def _answered(handler: Handler) -> Handler:
 class _Endpoint:
     """/whip/NAME or /whep/NAME."""
 
-    def __init__(self, protocol: str, peers: Peers, sessions: Sessions, options: WhipOptions) -> None:
+    def __init__(
+        self, protocol: str, peers: Peers, sessions: Sessions, clock: Clock, options: WhipOptions
+    ) -> None:
         self._protocol = protocol
         self._peers = peers
         self._sessions = sessions
+        self._clock = clock
         self._on_session_ended = options.on_session_ended
         ice_servers = options.ice_servers
         self._links = {"link": ", ".join(server.link for server in ice_servers)} if ice_servers else {}
@@ -99,7 +107,7 @@ class _Endpoint:
         offer = await body_of(request, SDP)
         check_stream_name(attempt.name)
         peer = await self._connect(offer, attempt)
-        key = self._sessions.add(peer, attempt.session_id, offer)
+        key = self._sessions.add(peer, self._connection(request, attempt), offer)
         return answer(
             201,
             peer.answer,
@@ -128,6 +136,16 @@ class _Endpoint:
             app=DEFAULT_APP,
             name=request.path_params["name"],
             query=credentials(request),
+        )
+
+    def _connection(self, request: Request, attempt: Attempt) -> ConnectionStatus:
+        return ConnectionStatus(
+            session_id=attempt.session_id,
+            protocol=attempt.protocol,
+            app=attempt.app,
+            remote_address=attempt.remote_address,
+            client=request.headers.get("user-agent", ""),
+            connected_ns=self._clock.wall_ns(),
         )
 
     def _options(self, request: Request) -> Response:

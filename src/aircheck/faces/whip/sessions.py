@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from aircheck.facts import EndReason
+from aircheck.service.connections import ConnectionStatus
 from aircheck.service.peers import Peer
 from aircheck.wire import sdp
 
@@ -15,12 +17,15 @@ class Session:
     """A peer, and the ICE username fragment of its remote: another one means an ICE restart."""
 
     peer: Peer
-    session_id: str
+    connection: ConnectionStatus
     remote_ufrag: str
 
 
 class Sessions:
-    """Whoever knows the URL of a session may change and end it; it is told to its maker only."""
+    """Whoever knows the URL of a session may change and end it; it is told to its maker only.
+
+    Implements `ConnectionSource`.
+    """
 
     def __init__(self, on_ended: Callable[[str], None]) -> None:
         self._on_ended = on_ended
@@ -29,10 +34,10 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def add(self, peer: Peer, session_id: str, offer: str) -> str:
+    def add(self, peer: Peer, connection: ConnectionStatus, offer: str) -> str:
         """Keep the session of a peer that was just taken in; returns the last part of its URL."""
         key = secrets.token_urlsafe(18)
-        self._sessions[key] = Session(peer, session_id, _ufrag(offer))
+        self._sessions[key] = Session(peer, connection, _ufrag(offer))
         self.changed(peer)
         return key
 
@@ -46,7 +51,17 @@ class Sessions:
         for key, session in list(self._sessions.items()):
             if session.peer is peer:
                 del self._sessions[key]
-                self._on_ended(session.session_id)
+                self._on_ended(session.connection.session_id)
+
+    def connections(self) -> Sequence[ConnectionStatus]:
+        return [session.connection for session in self._sessions.values() if session.peer.is_connected]
+
+    def close_connection(self, session_id: str) -> bool:
+        for session in self._sessions.values():
+            if session.connection.session_id == session_id:
+                session.peer.close(EndReason.STOPPED)
+                return True
+        return False
 
 
 def _ufrag(offer: str) -> str:
