@@ -36,7 +36,7 @@ class ServerProcess:
         self._configuration = folder / "aircheck.toml"
         self._configuration.write_text(
             '[rtmp]\nlisten = "127.0.0.1:0"\n[http]\nlisten = "127.0.0.1:0"\n'
-            '[webrtc]\nlisten = "127.0.0.1:0"\n'
+            + ("" if "[webrtc]" in settings else '[webrtc]\nlisten = "127.0.0.1:0"\n')
             + ("" if "[websdk]" in settings else '[websdk]\nlisten = "127.0.0.1:0"\n')
             + f'[record]\ndir = "{self.record_dir}"\n'
             + "\n".join(record)
