@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from aircheck.containers.mpegts.id3 import FORMAT_ID
 from aircheck.containers.mpegts.packets import FIRST_STREAM_PID
@@ -49,14 +50,11 @@ def can_hold(codec: Codec) -> bool:
     return codec in _STREAM_TYPES
 
 
-PictureFraming = Callable[[Payload, bool], list[Payload]]
-"""An access unit, and whether it is a key frame, as the bytes of the elementary stream."""
-
 SoundFraming = Callable[[list[Payload]], list[Payload]]
-"""The same for frames that follow each other."""
+"""Frames that follow each other as the bytes of the elementary stream."""
 
 
-def picture_framing(track: Track) -> PictureFraming:
+def picture_framing(track: Track) -> AnnexB:
     """Raises ContainerError for what MPEG-TS cannot hold."""
     try:
         match track.codec:
@@ -134,6 +132,7 @@ class AnnexB:
 
     nal_length_size: int
     delimiter: bytes
+    plain_head: bytes
     parameter_sets: bytes
     type_mask: int
     delimiter_type: int
@@ -144,7 +143,9 @@ class AnnexB:
         config = h264.parse_config(track.config)
         sets = b"".join(_START_CODE + unit for unit in (*config.sps, *config.pps))
         delimiter = _START_CODE + b"\x09\xf0"
-        return cls(config.nal_length_size, delimiter, sets, 0x1F, h264.NAL_AUD, h264.NAL_SPS)
+        return cls(
+            config.nal_length_size, delimiter, delimiter + _START_CODE, sets, 0x1F, h264.NAL_AUD, h264.NAL_SPS
+        )
 
     @classmethod
     def h265(cls, track: Track) -> AnnexB:
@@ -152,17 +153,27 @@ class AnnexB:
         sets = b"".join(_START_CODE + unit for unit in (*config.vps, *config.sps, *config.pps))
         delimiter = _START_CODE + b"\x46\x01\x50"
         # The type is the six bits behind the first.
-        return cls(config.nal_length_size, delimiter, sets, 0x7E, _H265_AUD << 1, h265.NAL_SPS << 1)
+        return cls(
+            config.nal_length_size,
+            delimiter,
+            delimiter + _START_CODE,
+            sets,
+            0x7E,
+            _H265_AUD << 1,
+            h265.NAL_SPS << 1,
+        )
+
+    def is_plain(self, data: Payload, size: int) -> bool:
+        """Whether a picture is one unit, no delimiter: all that it needs before it is `plain_head`."""
+        prefix = self.nal_length_size
+        return (
+            size > prefix
+            and int.from_bytes(data[:prefix], "big") == size - prefix
+            and data[prefix] & self.type_mask != self.delimiter_type
+        )
 
     def __call__(self, data: Payload, is_keyframe: bool) -> list[Payload]:
-        prefix, end = self.nal_length_size, len(data)
-        size = int.from_bytes(data[:prefix], "big")
-        is_single = 0 < size == end - prefix
-        if is_single and not is_keyframe and data[prefix] & self.type_mask != self.delimiter_type:
-            return [self.delimiter + _START_CODE, data[prefix:]]
-        return self._convert(memoryview(data), is_keyframe)
-
-    def _convert(self, view: memoryview, is_keyframe: bool) -> list[Payload]:
+        view = memoryview(data)
         parts: list[Payload] = []
         kinds: list[int] = []
         position, end, prefix = 0, len(view), self.nal_length_size
@@ -188,7 +199,7 @@ class AnnexB:
 class Adts:
     """A header for each raw AAC frame; all but the length is the same in all of them."""
 
-    fields: int
+    header_of: _AdtsHeaders
 
     @classmethod
     def of(cls, track: Track) -> Adts:
@@ -199,18 +210,30 @@ class Adts:
             )
         rate = aac.SAMPLE_RATES.index(config.core_sample_rate)
         layout = _ADTS_LAYOUTS.get(config.channels, 0)
-        fixed = 0xFFF1 << 12 | (config.object_type - 1) << 10 | rate << 6 | layout << 2
-        # Behind the length: a buffer fullness that says "variable rate", one block.
-        return cls(fixed << 28 | 0x7FF << 2)
+        return cls(_adts_headers(0xFFF1 << 12 | (config.object_type - 1) << 10 | rate << 6 | layout << 2))
 
     def __call__(self, frames: list[Payload]) -> list[Payload]:
         if max(map(len, frames)) > _MAX_ADTS_FRAME:
             frames = [frame[:_MAX_ADTS_FRAME] for frame in frames]
-        fields = self.fields
-        return _interleaved(
-            [(fields | (len(frame) + _ADTS_HEADER_BYTES) << 13).to_bytes(7, "big") for frame in frames],
-            frames,
-        )
+        return _interleaved(list(map(self.header_of.__getitem__, map(len, frames))), frames)
+
+
+class _AdtsHeaders(dict[int, bytes]):
+    """Headers by the size of their frames; all streams of one kind share them."""
+
+    def __init__(self, fixed: int) -> None:
+        self._fields = fixed << 28 | 0x7FF << 2
+        """Behind the length a buffer fullness that says "variable rate", and one block."""
+
+    def __missing__(self, size: int) -> bytes:
+        header = (self._fields | size + _ADTS_HEADER_BYTES << 13).to_bytes(7, "big")
+        self[size] = header
+        return header
+
+
+@cache
+def _adts_headers(fixed: int) -> _AdtsHeaders:
+    return _AdtsHeaders(fixed)
 
 
 def _with_opus_control(frames: list[Payload]) -> list[Payload]:

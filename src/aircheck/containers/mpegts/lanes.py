@@ -15,7 +15,7 @@ from aircheck.containers.mpegts.framing import (
 )
 from aircheck.containers.mpegts.header import CLOCK_RATE
 from aircheck.containers.mpegts.id3 import build_tag
-from aircheck.containers.mpegts.packets import append_unit
+from aircheck.containers.mpegts.packets import PacketRun, headers_of
 from aircheck.media.packet import Payload
 from aircheck.media.track import Codec, Track
 
@@ -26,44 +26,57 @@ _GROUP_MAX_BYTES = 48_000
 _MAX_LENGTH = 0xFFFF
 _MAX_PIECE = 60_000
 """Of a data message in one PES packet."""
-_SHORT_UNIT = 64
-"""Fits into the first transport packet behind the header, so that the other unit need not be copied to it."""
-
 _HAS_PTS, _HAS_BOTH = 0x8480, 0x84C0
 """Flags of a PES header: data begins with an access unit; which times follow."""
-_PTS_ALONE, _PTS_BEFORE_DTS, _DTS = (prefix << 36 | 0x100010001 for prefix in (2, 3, 1))
-"""Prefix of a time stamp, and a marker bit behind each of its parts."""
+_PTS_ALONE, _PTS_BEFORE_DTS, _DTS = 0x21, 0x31, 0x11
+"""The first byte of a time stamp: its prefix, and a marker bit as there is behind each of its parts."""
+_pack_with_pts = struct.Struct(">IHHBBHH").pack
+_pack_with_both = struct.Struct(">IHHBBHHBHH").pack
 
 
 class TsLane(Lane):
     """A track and its PID."""
 
-    __slots__ = ("counter", "entry", "pid", "stream_id")
+    __slots__ = ("counter", "entry", "headers", "pid", "start_code")
 
     def __init__(self, track: Track, index: int) -> None:
         super().__init__(track, CLOCK_RATE)
         self.entry = stream_entry(track, index)
         self.pid = self.entry.pid
-        self.stream_id = stream_id(track, index)
+        self.headers = headers_of(self.pid)
+        self.start_code = 1 << 8 | stream_id(track, index)
         self.counter = 0
 
     def _append_pes(
-        self, parts: list[Payload], units: list[Payload], pts: int, dts: int, adaptation: bytes
+        self, run: PacketRun, units: list[Payload], pts: int, dts: int, adaptation: bytes
     ) -> None:
+        head, body = self._head(sum(map(len, units)), pts, dts), b"".join(units)
+        self.counter = run.add_unit(self.headers, self.counter, adaptation, head, body)
+
+    def _head(self, size: int, pts: int, dts: int) -> bytes:
+        """The header of a PES packet with so many bytes behind it. Of 33 bits of a time, 3, 15 and 15."""
         if pts == dts:
-            times, flags, count = _stamp(_PTS_ALONE, pts), _HAS_PTS, 5
-        else:
-            times, flags, count = _stamp(_PTS_BEFORE_DTS, pts) << 40 | _stamp(_DTS, dts), _HAS_BOTH, 10
-        length = sum(map(len, units)) + 3 + count
-        if length > _MAX_LENGTH:
-            length = 0  # a long picture: its end is where the next one begins
-        fixed = (1 << 24 | self.stream_id << 16 | length) << 24 | flags << 8 | count
-        header = (fixed << 8 * count | times).to_bytes(9 + count, "big")
-        if len(units) == 2 and len(units[0]) <= _SHORT_UNIT:
-            header, body = header + units[0], units[1]
-        else:
-            body = b"".join(units)
-        self.counter = append_unit(parts, self.pid, self.counter, header, body, adaptation)
+            return _pack_with_pts(
+                self.start_code,
+                size + 8 if size + 8 <= _MAX_LENGTH else 0,
+                _HAS_PTS,
+                5,
+                _PTS_ALONE | pts >> 29 & 0xE,
+                pts >> 14 & 0xFFFE | 1,
+                pts << 1 & 0xFFFE | 1,
+            )
+        return _pack_with_both(
+            self.start_code,
+            size + 13 if size + 13 <= _MAX_LENGTH else 0,  # a long picture ends where the next one begins
+            _HAS_BOTH,
+            10,
+            _PTS_BEFORE_DTS | pts >> 29 & 0xE,
+            pts >> 14 & 0xFFFE | 1,
+            pts << 1 & 0xFFFE | 1,
+            _DTS | dts >> 29 & 0xE,
+            dts >> 14 & 0xFFFE | 1,
+            dts << 1 & 0xFFFE | 1,
+        )
 
 
 class PictureLane(TsLane):
@@ -74,10 +87,17 @@ class PictureLane(TsLane):
         super().__init__(track, index)
 
     def append(
-        self, parts: list[Payload], data: Payload, dts: int, pts: int, adaptation: bytes, is_keyframe: bool
+        self, run: PacketRun, data: Payload, dts: int, pts: int, adaptation: bytes, is_keyframe: bool
     ) -> None:
         """One picture; times in ticks of the container."""
-        self._append_pes(parts, self.framing(data, is_keyframe), pts, dts, adaptation)
+        framing, size = self.framing, len(data)
+        if is_keyframe or not framing.is_plain(data, size):
+            self._append_pes(run, framing(data, is_keyframe), pts, dts, adaptation)
+            return
+        # Nearly every picture: its only unit goes into the packets as it is, but for its length.
+        skipped, plain_head = framing.nal_length_size, framing.plain_head
+        head = self._head(size - skipped + len(plain_head), pts, dts) + plain_head
+        self.counter = run.add_unit(self.headers, self.counter, adaptation, head, data, skipped)
 
 
 class SoundLane(TsLane):
@@ -107,8 +127,8 @@ class SoundLane(TsLane):
             yield self.ticks(times[start]), frames[start : start + count]
             start += count
 
-    def append(self, parts: list[Payload], frames: list[Payload], pts: int, adaptation: bytes) -> None:
-        self._append_pes(parts, self.framing(frames), pts, pts, adaptation)
+    def append(self, run: PacketRun, frames: list[Payload], pts: int, adaptation: bytes) -> None:
+        self._append_pes(run, self.framing(frames), pts, pts, adaptation)
 
     def _count_together(self, frames: list[Payload], times: list[int], start: int, has_clock: bool) -> int:
         """How many frames from `start` on lie where readers will place them."""
@@ -139,17 +159,12 @@ class DataLane(TsLane):
 
     __slots__ = ()
 
-    def append(self, parts: list[Payload], message: Payload, pts: int) -> None:
+    def append(self, run: PacketRun, message: Payload, pts: int) -> None:
         """One message at a time in ticks of the container; a long one takes several PES packets."""
         tag = build_tag(message)
-        self._append_pes(parts, [tag[:_MAX_PIECE]], pts, pts, b"")
+        self._append_pes(run, [tag[:_MAX_PIECE]], pts, pts, b"")
         for start in range(_MAX_PIECE, len(tag), _MAX_PIECE):
             piece = tag[start : start + _MAX_PIECE]
             # Neither a time nor the beginning of something: it goes on with what came before.
-            header = struct.pack(">IHBBB", 1 << 8 | self.stream_id, len(piece) + 3, 0x80, 0, 0)
-            self.counter = append_unit(parts, self.pid, self.counter, header, piece)
-
-
-def _stamp(marks: int, time: int) -> int:
-    """33 bits in five bytes."""
-    return marks | (time & 0x1C0000000) << 3 | (time & 0x3FFF8000) << 2 | (time & 0x7FFF) << 1
+            header = struct.pack(">IHBBB", self.start_code, len(piece) + 3, 0x80, 0, 0)
+            self.counter = run.add_unit(self.headers, self.counter, b"", header, piece)

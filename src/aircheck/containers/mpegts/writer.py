@@ -18,6 +18,7 @@ from aircheck.containers.mpegts.packets import (
     PAT_PID,
     PMT_PID,
     RANDOM_ACCESS_FIELD,
+    PacketRun,
     clock_packet,
     pcr_field,
 )
@@ -132,7 +133,7 @@ class TsWriter(AppendingWriter[TsLane]):
 
     def _compose(self, packets: Sequence[Packet]) -> Fragment:
         self._before = (replace(self._place), tuple(lane.counter for lane in self._lanes.all))
-        lanes, parts = self._lanes.by_object, list[Payload]()
+        lanes, run = self._lanes.by_object, PacketRun()
         for packet in packets:
             lane = lanes[id(packet.track)]
             dts, pts = packet.dts, packet.pts
@@ -140,18 +141,18 @@ class TsWriter(AppendingWriter[TsLane]):
                 dts, pts = lane.repair(dts, pts)
             lane.newest_dts = dts
             if isinstance(lane, PictureLane):
-                self._append_picture(parts, lane, packet, lane.ticks(dts), lane.ticks(pts))
+                self._append_picture(run, lane, packet, lane.ticks(dts), lane.ticks(pts))
             elif isinstance(lane, SoundLane):
                 lane.frames.append(packet.data)
                 lane.times.append(pts)
                 if len(lane.frames) >= lane.most_waiting:
-                    self._append_sound(parts, lane)
+                    self._append_sound(run, lane)
             elif isinstance(lane, DataLane):
-                self._append_data(parts, lane, packet.data, lane.ticks(pts))
+                self._append_data(run, lane, packet.data, lane.ticks(pts))
         for lane in self._lanes.all:
             if isinstance(lane, SoundLane):
-                self._append_sound(parts, lane)
-        data = b"".join(parts)
+                self._append_sound(run, lane)
+        data = run.serialize()
         return Fragment((data,), len(data), ())
 
     def _forget(self) -> None:
@@ -161,39 +162,37 @@ class TsWriter(AppendingWriter[TsLane]):
             if isinstance(lane, SoundLane):
                 lane.forget()
 
-    def _append_picture(
-        self, parts: list[Payload], lane: PictureLane, packet: Packet, dts: int, pts: int
-    ) -> None:
+    def _append_picture(self, run: PacketRun, lane: PictureLane, packet: Packet, dts: int, pts: int) -> None:
         is_key, adaptation = packet.is_keyframe, b""
         if lane is self._lanes.primary:
-            self._append_tables(parts, dts, at_once=is_key)
+            self._append_tables(run, dts, at_once=is_key)
             adaptation = pcr_field(self._place.clock(dts), is_random_access=is_key)
         elif is_key:
             adaptation = RANDOM_ACCESS_FIELD
-        lane.append(parts, packet.data, dts, pts, adaptation, is_key)
+        lane.append(run, packet.data, dts, pts, adaptation, is_key)
 
-    def _append_sound(self, parts: list[Payload], lane: SoundLane) -> None:
+    def _append_sound(self, run: PacketRun, lane: SoundLane) -> None:
         primary, adaptation = self._lanes.primary, b""
         for pts, frames in lane.groups(has_clock=lane is primary):
             if lane is primary:
-                self._append_tables(parts, pts)
+                self._append_tables(run, pts)
                 adaptation = pcr_field(self._place.clock(pts), is_random_access=True)
             elif primary is not None and pts - self._place.reference > _SILENCE_TICKS:
                 # No pictures come: their track still has to tell the time.
-                self._append_tables(parts, pts)
-                parts.append(clock_packet(primary.pid, primary.counter, self._place.clock(pts)))
-            lane.append(parts, frames, pts, adaptation)
+                self._append_tables(run, pts)
+                run.add_packet(clock_packet(primary.pid, primary.counter, self._place.clock(pts)))
+            lane.append(run, frames, pts, adaptation)
 
-    def _append_data(self, parts: list[Payload], lane: DataLane, message: Payload, pts: int) -> None:
+    def _append_data(self, run: PacketRun, lane: DataLane, message: Payload, pts: int) -> None:
         if self._place.tables_time == _UNTOLD:
-            self._append_tables(parts, pts)  # nobody knows of the track yet
-        lane.append(parts, message, pts)
+            self._append_tables(run, pts)  # nobody knows of the track yet
+        lane.append(run, message, pts)
 
-    def _append_tables(self, parts: list[Payload], time: int, *, at_once: bool = False) -> None:
+    def _append_tables(self, run: PacketRun, time: int, *, at_once: bool = False) -> None:
         place = self._place
         if at_once or not 0 <= time - place.tables_time < _TABLES_INTERVAL_TICKS:
-            parts.append(section_packet(PAT_PID, place.tables_counter, pat()))
-            parts.append(section_packet(PMT_PID, place.tables_counter, self._pmt))
+            run.add_packet(section_packet(PAT_PID, place.tables_counter, pat()))
+            run.add_packet(section_packet(PMT_PID, place.tables_counter, self._pmt))
             place.tables_counter = place.tables_counter + 1 & 15
             place.tables_time = time
 
