@@ -32,10 +32,16 @@ from aircheck.wire.rtp.rtcp import (
     parse_compound,
     serialize_compound,
 )
+from aircheck.wire.rtp.send_times import ABS_SEND_TIME_URI, TRANSMISSION_OFFSET_URI
 from aircheck.wire.rtp.transport_feedback import EXTENSION_URI
 
 NTP_AT_START_S = 4_000_000_000
+SEND_CLOCK_AT_START_S = 63.9
+"""It begins anew at 64 s."""
+
 TRANSPORT_WIDE_ID = 3
+SEND_TIME_ID = 2
+SENT_AFTER_ID = 14
 
 ENCODERS = {
     Codec.VP8: ["-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-b:v", "800k"],
@@ -177,6 +183,13 @@ class SendTrack:
     def format(self) -> Format:
         return self.line.formats[0]
 
+    def tell_captures(self) -> None:
+        """From now on headers tell when pictures and sound were captured, as those of Chromium do."""
+        told = {ABS_SEND_TIME_URI: SEND_TIME_ID}
+        if self.line.kind is Kind.VIDEO:
+            told[TRANSMISSION_OFFSET_URI] = SENT_AFTER_ID
+        self.line = replace(self.line, extensions={**self.line.extensions, **told})
+
     def timestamp_at(self, media_s: float) -> int:
         """The clock of the track at a time of the clip."""
         first = self.frames[0]
@@ -297,10 +310,16 @@ class Browser:
             self._send(track, packet, now_s)
 
     def _send(self, track: SendTrack, packet: RtpPacket, now_s: float) -> None:
-        if track.line.extensions:
-            number = (next(self._wide_number) & 0xFFFF).to_bytes(2, "big")
-            packet = replace(packet, extensions={TRANSPORT_WIDE_ID: number})
-        self.up.send(packet.serialize(), now_s)
+        extensions = track.line.extensions
+        told = {}
+        if EXTENSION_URI in extensions:
+            told[TRANSPORT_WIDE_ID] = (next(self._wide_number) & 0xFFFF).to_bytes(2, "big")
+        if ABS_SEND_TIME_URI in extensions:
+            sent_s = (now_s - self._start_s + SEND_CLOCK_AT_START_S) % 64
+            told[SEND_TIME_ID] = int(sent_s * (1 << 18)).to_bytes(3, "big")
+        if TRANSMISSION_OFFSET_URI in extensions:
+            told[SENT_AFTER_ID] = round(track.late_s * 90_000).to_bytes(3, "big")
+        self.up.send(replace(packet, extensions=told).serialize(), now_s)
 
 
 class Downlink:

@@ -10,7 +10,6 @@ from aircheck.media.track import Codec, Kind
 from aircheck.webrtc.errors import BadOffer, NoCommonCodecs
 from aircheck.webrtc.media import Direction
 from aircheck.webrtc.negotiate import (
-    ABS_CAPTURE_TIME,
     MID,
     TRANSPORT_CC,
     Agreement,
@@ -22,6 +21,7 @@ from aircheck.webrtc.negotiate import (
     fragment,
 )
 from aircheck.wire import sdp
+from aircheck.wire.rtp.send_times import ABS_SEND_TIME_URI, TRANSMISSION_OFFSET_URI
 
 CANDIDATES = (
     "1 1 udp 2130706431 192.0.2.1 8189 typ host",
@@ -53,7 +53,8 @@ VIDEO = (
     *SECURITY,
     "a=extmap:3 " + TRANSPORT_CC,
     "a=extmap:4 " + MID,
-    "a=extmap:5 " + ABS_CAPTURE_TIME,
+    "a=extmap:5 " + ABS_SEND_TIME_URI,
+    "a=extmap:14 " + TRANSMISSION_OFFSET_URI,
     "a=extmap:6 urn:3gpp:video-orientation",
     "a=rtpmap:96 VP8/90000",
     "a=rtcp-fb:96 goog-remb",
@@ -116,7 +117,7 @@ def test_a_browsers_offer_to_publish_is_answered() -> None:
     assert video.formats[0].payload_type == 100
     assert video.formats[0].rtx_payload_type == 101
     assert video.direction is Direction.RECVONLY
-    assert video.extensions == {MID: 4, TRANSPORT_CC: 3, ABS_CAPTURE_TIME: 5}
+    assert video.extensions == {MID: 4, TRANSPORT_CC: 3, ABS_SEND_TIME_URI: 5, TRANSMISSION_OFFSET_URI: 14}
     assert video.ssrcs == (5,)
     assert agreement.fingerprint == ("sha-256", "AB:CD")
     answer = sdp.parse(agreement.answer)

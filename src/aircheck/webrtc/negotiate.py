@@ -15,10 +15,10 @@ from aircheck.media.track import Codec, Kind
 from aircheck.webrtc.errors import BadOffer, NoCommonCodecs
 from aircheck.webrtc.media import Direction, Format, MediaLine
 from aircheck.wire import sdp
+from aircheck.wire.rtp.send_times import ABS_SEND_TIME_URI, TRANSMISSION_OFFSET_URI
 
 MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 TRANSPORT_CC = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
-ABS_CAPTURE_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"
 
 CODEC_NAMES = {
     "h264": Codec.H264,
@@ -33,7 +33,7 @@ CODEC_NAMES = {
 _STATIC_FORMATS = {0: sdp.RtpMap("pcmu", 8000), 8: sdp.RtpMap("pcma", 8000)}
 """Payload types that mean the same without an rtpmap (RFC 3551 6)."""
 
-_RECEIVED_EXTENSIONS = (MID, TRANSPORT_CC, ABS_CAPTURE_TIME)
+_RECEIVED_EXTENSIONS = (MID, TRANSPORT_CC, ABS_SEND_TIME_URI, TRANSMISSION_OFFSET_URI)
 _RECEIVED_FEEDBACK = frozenset({"nack", "nack pli", "ccm fir", "transport-cc"})
 _SENT_FEEDBACK = frozenset({"nack", "nack pli", "ccm fir"})
 _HASHES = ("sha-256", "sha-384", "sha-512")

@@ -1,8 +1,8 @@
 """Publisher: what a browser sends becomes a stream of the hub, without decoding.
 
-Frames go to the hub once a drain. The first ones are held until sender reports tell which pictures and which
-sound belong together, for `HOLD_S` at most; where somebody watches only until all tracks have shown
-themselves, for `SHOW_S` at most, and not at all where there is one track alone.
+Frames go to the hub once a drain. The first ones are held until it is known which pictures and which sound
+belong together: by sender reports, or a fraction of a second after all tracks have shown themselves, for
+`HOLD_S` at most; where somebody watches for `SHOW_S` at most, and not at all where there is one track alone.
 """
 
 from __future__ import annotations
@@ -32,7 +32,12 @@ from aircheck.wire.rtp.rtx import OSN_BYTES, original_sequence_number
 _log = logging.getLogger(__name__)
 
 HOLD_S = 3.0
-"""The first report of sound comes 2.4 to 6 s after the first packet."""
+"""For tracks that were agreed on and have not shown themselves: who comes later begins a new file."""
+
+SETTLE_S = 0.2
+SETTLE_BY_ARRIVAL_S = 0.8
+"""How long the packets that waited the least are looked for, once there are frames of all tracks: where
+headers tell when they were captured, and where only their arrival does."""
 
 SHOW_S = 1.0
 HELD_MAX_BYTES = 8 * 1024 * 1024
@@ -124,6 +129,8 @@ class Publisher:
             return
         track, original_type = source.track, source.original_types.get(payload_type)
         if original_type is None:
+            if track.clock.offset_s is None and extension_at != start:
+                track.note_capture(timestamp, packet, extension_at, start)
             track.receive(
                 sequence_number, (timestamp, second & MARKER, payload_type, packet, start, end), now_s
             )
@@ -243,7 +250,10 @@ class Publisher:
 
     def _may_release(self) -> bool:
         held_s = self._now_s - self._held_since_s
-        if self.stream.is_watched and (held_s >= SHOW_S or len(self._shown) == len(self.tracks)):
+        has_all = len(self._shown) == len(self.tracks)
+        if self.stream.is_watched and (has_all or held_s >= SHOW_S):
+            return True
+        if has_all and held_s >= SETTLE_S and (held_s >= SETTLE_BY_ARRIVAL_S or self._sync.knows_captures):
             return True
         return (
             held_s >= self._hold_s

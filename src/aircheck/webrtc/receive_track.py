@@ -18,9 +18,17 @@ from aircheck.webrtc.pictures import Pictures, pictures_of
 from aircheck.webrtc.sync import LipSync
 from aircheck.wire.rtp.formats import DEPACKETIZERS
 from aircheck.wire.rtp.frames import FrameAssembler
+from aircheck.wire.rtp.packet import find_extension
 from aircheck.wire.rtp.reception import Reception
 from aircheck.wire.rtp.reorder import ReorderBuffer, RoundTrip
 from aircheck.wire.rtp.rtcp import ReportBlock
+from aircheck.wire.rtp.send_times import (
+    ABS_SEND_TIME_URI,
+    SIZE_BYTES,
+    TRANSMISSION_OFFSET_URI,
+    read_abs_send_time_s,
+    read_transmission_offset,
+)
 
 KEYFRAME_RETRY_S = 0.4
 """A request, or the key frame that it brought, may be lost."""
@@ -30,6 +38,9 @@ FIRST_KEYFRAME_S = 0.2
 
 SOURCE_SILENT_S = 1.0
 """Another source may take over a line when its last one has said nothing for so long."""
+
+SOUND_FRAME_S = 0.02
+"""Sound is sent when a frame of it is full, as long as nearly all are."""
 
 Item = tuple[int, int, int, bytes, int, int]
 """Timestamp, marker bit (0x80), payload type; a packet and where in it the payload begins and ends."""
@@ -94,6 +105,8 @@ class ReceiveTrack:
         self.needs_key = self.is_video
         self.keyframe_asked_s = float("-inf")
         self.counters = TrackCounters()
+        self._send_time_id = line.extensions.get(ABS_SEND_TIME_URI, 0)
+        self._sent_after_id = line.extensions.get(TRANSMISSION_OFFSET_URI, 0)
         self._formats = {one.payload_type: one for one in line.formats}
         self._round_trip = round_trip
         self._taker = taker
@@ -124,6 +137,18 @@ class ReceiveTrack:
         push = self._reorder.push_again if is_retransmission else self._reorder.push
         for one in push(sequence_number, item, now_s):
             self._next(one)
+
+    def note_capture(self, timestamp: int, packet: bytes, extension_at: int, start: int) -> None:
+        """When this was captured by the sender's clock, if header extensions tell."""
+        at = find_extension(packet, self._send_time_id, extension_at, start) if self._send_time_id else 0
+        if not at or at + SIZE_BYTES > start:
+            return
+        captured_s = read_abs_send_time_s(packet, at)
+        if not self.is_video:
+            captured_s -= SOUND_FRAME_S
+        elif self._sent_after_id and (at := find_extension(packet, self._sent_after_id, extension_at, start)):
+            captured_s -= read_transmission_offset(packet, at) / self.clock.clock_rate
+        self.clock.captured(timestamp, captured_s)
 
     def follow(self, ssrc: int, now_s: float) -> None:
         """From now on the line is fed by this source."""

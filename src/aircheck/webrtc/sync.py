@@ -1,15 +1,17 @@
 """One timeline for the tracks of a peer, each of which comes with a clock of its own.
 
-Only sender reports tell what belongs together: they give one instant on the sender's wall clock and on the
-track's clock. The first of sound may come seconds after the first packet, so tracks begin by their times of
-arrival where they cannot wait, and slew when reports come, by at most `SLEW`, which nobody sees. Sound keeps
-its pace and pictures follow it: its clock counts samples, and files want those to follow each other without a
-gap. Without sound the first track keeps its pace.
+Sender reports tell what belongs together: they give one instant on the sender's wall clock and on the track's
+clock. The first of sound may come seconds after the first packet, so tracks begin by what header extensions
+tell of their capture, which is as good but for some milliseconds, else by their times of arrival. They slew
+when reports come, by at most `SLEW`, which nobody sees. Sound keeps its pace and pictures follow it: its
+clock counts samples, and files want those to follow each other without a gap. Without sound the first track
+keeps its pace.
 """
 
 from __future__ import annotations
 
 from aircheck.media.timeline import nearest
+from aircheck.wire.rtp.send_times import WRAP_S
 
 ORIGIN_S = 1
 """Where the timeline begins: what was captured a little earlier but came later has its place too."""
@@ -37,6 +39,8 @@ class TrackClock:
         """What `offset_s` is on its way to."""
         self.report_skew_s: float | None = None
         """The sender's wall clock minus this clock, by sender reports."""
+        self.capture_skew_s: float | None = None
+        """The sender's clock of sending (modulo 64 s) at a capture minus this clock, by header extensions."""
         self.arrival_skew_s: float | None = None
         """Our clock minus this one, by the packets that came soonest."""
         self.early_timestamps = 0
@@ -50,7 +54,7 @@ class TrackClock:
     def restart(self, clock_rate: int) -> None:
         """Another source took over, whose clock has nothing to do with this one."""
         self._last = self._last_placed = None
-        self.offset_s = self.report_skew_s = self.arrival_skew_s = None
+        self.offset_s = self.report_skew_s = self.capture_skew_s = self.arrival_skew_s = None
         self._last_pts = self._last_pts * clock_rate // self.clock_rate
         self.clock_rate = clock_rate
 
@@ -75,6 +79,13 @@ class TrackClock:
         else:
             self.arrival_skew_s = known_s + (skew_s - known_s) / _ARRIVAL_SMOOTHING
         return clock
+
+    def captured(self, timestamp: int, sender_s: float) -> None:
+        """What was taken at `timestamp` was sent so early that it was taken at `sender_s` at the latest."""
+        skew_s = sender_s - self.count(timestamp) / self.clock_rate
+        known_s = self.capture_skew_s
+        later_s = 0.0 if known_s is None else _nearest_s(skew_s - known_s)
+        self.capture_skew_s = skew_s if known_s is None else known_s + min(0.0, later_s)
 
     def pts(self, clock: int) -> int:
         """The place of the next frame, in ticks from the timeline's beginning; the track is placed."""
@@ -104,6 +115,11 @@ class LipSync:
         clock = TrackClock(clock_rate, is_sound=is_sound)
         self.clocks.append(clock)
         return clock
+
+    @property
+    def knows_captures(self) -> bool:
+        """Whether headers told of all tracks when they were captured."""
+        return all(clock.capture_skew_s is not None for clock in self.clocks)
 
     @property
     def master(self) -> TrackClock | None:
@@ -137,8 +153,7 @@ class LipSync:
                 self._began_s = clock.first_s
             clock.offset_s = ORIGIN_S + clock.arrival_skew_s - self._began_s
         else:
-            reported_s = self._by_reports(clock, master)
-            clock.offset_s = self._by_arrival(clock, master) if reported_s is None else reported_s
+            clock.offset_s = self._best_known(clock, master)
         clock.target_s = clock.offset_s
         self._aim()
 
@@ -153,6 +168,21 @@ class LipSync:
                 reported_s = self._by_reports(clock, master)
                 clock.target_s = clock.target_s if reported_s is None else reported_s
 
+    def _best_known(self, clock: TrackClock, master: TrackClock) -> float:
+        for known_s in (self._by_reports(clock, master), self._by_capture(clock, master)):
+            if known_s is not None:
+                return known_s
+        return self._by_arrival(clock, master)
+
+    def _by_capture(self, clock: TrackClock, master: TrackClock) -> float | None:
+        if clock.capture_skew_s is None or master.capture_skew_s is None:
+            return None
+        assert master.offset_s is not None
+        arrival_s = self._by_arrival(clock, master)
+        offset_s = master.offset_s + clock.capture_skew_s - master.capture_skew_s
+        later_s = _nearest_s(offset_s - arrival_s)
+        return arrival_s + later_s if abs(later_s) < JUMP_S else None
+
     def _by_reports(self, clock: TrackClock, master: TrackClock) -> float | None:
         """The offset that puts a track beside the master; None where reports do not tell."""
         if clock.report_skew_s is None or master.report_skew_s is None:
@@ -166,3 +196,8 @@ class LipSync:
         assert clock.arrival_skew_s is not None
         assert master.arrival_skew_s is not None
         return master.offset_s + clock.arrival_skew_s - master.arrival_skew_s
+
+
+def _nearest_s(difference_s: float) -> float:
+    """The difference of two times that are known modulo `WRAP_S`, as the smaller step in either direction."""
+    return (difference_s + WRAP_S / 2) % WRAP_S - WRAP_S / 2
