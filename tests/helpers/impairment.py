@@ -11,8 +11,9 @@ class Impairment:
     """One direction of a path. Times are seconds on the caller's clock; the same seed does the same harm.
 
     A packet takes `delay_s` and up to `jitter_s` more, `reorder` is the share that takes another
-    `reorder_delay_s`, `duplicate` the share that comes twice. The first `calm_packets` only take `delay_s`:
-    what was sent before the first packet that arrives is not known to be missing.
+    `reorder_delay_s`, `duplicate` the share that comes twice. Packets are lost one by one, or `burst` at a
+    time on average. The first `calm_packets` only take `delay_s`: what was sent before the first packet that
+    arrives is not known to be missing.
     """
 
     def __init__(
@@ -20,6 +21,7 @@ class Impairment:
         *,
         calm_packets: int = 0,
         loss: float = 0.0,
+        burst: float = 0.0,
         reorder: float = 0.0,
         duplicate: float = 0.0,
         delay_s: float = 0.0,
@@ -31,6 +33,8 @@ class Impairment:
         self.loss = loss
         self.lost = 0
         self.passed = 0
+        self._is_losing = False
+        self._burst = burst
         self._reorder = reorder
         self._duplicate = duplicate
         self._delay_s = delay_s
@@ -46,7 +50,7 @@ class Impairment:
             self.passed += 1
             heapq.heappush(self._on_the_way, (now_s + self._delay_s, next(self._number), packet))
             return
-        if chance.random() < self.loss:
+        if self._loses():
             self.lost += 1
             return
         self.passed += 1
@@ -55,6 +59,13 @@ class Impairment:
             if chance.random() < self._reorder:
                 due_s += self._reorder_delay_s
             heapq.heappush(self._on_the_way, (due_s, next(self._number), packet))
+
+    def _loses(self) -> bool:
+        likely = self.loss
+        if self._burst:
+            likely = 1 - 1 / self._burst if self._is_losing else self.loss / (1 - self.loss) / self._burst
+        self._is_losing = self._chance.random() < likely
+        return self._is_losing
 
     def receive(self, now_s: float) -> list[bytes]:
         """What has come by now, in the order of arrival."""

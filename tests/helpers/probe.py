@@ -75,14 +75,14 @@ def _packet(fields: dict[str, Any]) -> ProbedPacket:
     )
 
 
-def decode_complaints(path: Path) -> str:
+def decode_complaints(path: Path, *, timeout_s: float = _TIMEOUT_S) -> str:
     """Everything FFmpeg says while it decodes the whole file; empty when all is well.
 
     Frames keep the file's own times: to count in frames of a guessed rate would bring complaints of its own.
     """
     as_they_are = ["-fps_mode", "passthrough", "-enc_time_base", "-1"]
     command = ["ffmpeg", "-nostdin", "-v", "warning", "-i", str(path), *as_they_are, "-f", "null", "-"]
-    answer = subprocess.run(command, capture_output=True, timeout=_TIMEOUT_S)
+    answer = subprocess.run(command, capture_output=True, timeout=timeout_s)
     return answer.stderr.decode() + (f"exit code {answer.returncode}" if answer.returncode else "")
 
 

@@ -1,9 +1,11 @@
-// A picture that flashes and a sound that beeps in each second, published by WHIP; run by test_bad_path.py.
+// A picture that flashes and a sound that beeps in each second, published by WHIP; run by test_bad_path.py and
+// by bench/bench_loss.py. Each picture tells the sound's time at which it was drawn (see helpers/told_times.py).
 
 const WIDTH = 640, HEIGHT = 360;
+const BITS = 20, BIT_WIDTH = WIDTH / BITS, BIT_TOP = 256, BIT_HEIGHT = 32;
 
-/** Flashes fill the upper part; below is noise, so that there is something to send. */
-const makeMedia = async () => {
+/** Flashes fill the upper part; a line of bits tells milliseconds; below is noise, for there to be much to send. */
+const makeMedia = async (seconds) => {
   const canvas = Object.assign(document.createElement("canvas"), { width: WIDTH, height: HEIGHT });
   document.body.append(canvas);
   const pen = canvas.getContext("2d", { alpha: false });
@@ -16,47 +18,69 @@ const makeMedia = async () => {
   tone.connect(volume).connect(target);
   tone.start();
   const start = sound.currentTime;
-  for (let second = 1; second < 120; second++) {
+  for (let second = 1; second < seconds; second++) {
     volume.gain.setValueAtTime(0.8, start + second);
     volume.gain.setValueAtTime(0, start + second + 0.2);
   }
+  window.soundTime = () => sound.currentTime - start;
+  let drawnAt = performance.now();
+  window.longestPause = 0;
   setInterval(() => {
-    const now = sound.currentTime - start;
+    const now = window.soundTime(), told = Math.round(now * 1000), pause = performance.now() - drawnAt;
+    drawnAt += pause;
+    window.longestPause = Math.max(window.longestPause, pause);
     pen.fillStyle = now >= 1 && now % 1 < 0.2 ? "#fff" : "#000";
-    pen.fillRect(0, 0, WIDTH, HEIGHT * 0.7);
+    pen.fillRect(0, 0, WIDTH, BIT_TOP);
+    for (let bit = 0; bit < BITS; bit++) {
+      pen.fillStyle = (told >> bit) & 1 ? "#fff" : "#000";
+      pen.fillRect(bit * BIT_WIDTH, BIT_TOP, BIT_WIDTH, BIT_HEIGHT);
+    }
     for (let block = 0; block < 40; block++) {
       pen.fillStyle = `hsl(${Math.random() * 360} 80% 50%)`;
-      pen.fillRect(Math.random() * WIDTH, HEIGHT * (0.7 + 0.3 * Math.random()), 16, 16);
+      const top = BIT_TOP + BIT_HEIGHT;
+      pen.fillRect(Math.random() * WIDTH, top + (HEIGHT - top) * Math.random(), 16, 16);
     }
   }, 1000 / 30);
   return new MediaStream([...canvas.captureStream(30).getVideoTracks(), ...target.stream.getAudioTracks()]);
 };
 
-/** Publishes with one codec, media by UDP alone; `port` takes the place of the answer's. The answer's port. */
-window.publishFlashes = async (url, codec, port) => {
-  const media = await makeMedia();
+/** Leads the answer's media to another port on loopback, by UDP alone. The new answer and the port it named. */
+const detour = (answer, port) => {
+  const lines = answer.split("\r\n");
+  const candidate = /^(a=candidate:\S+ 1 udp \S+ )\S+ (\d+)( typ host.*)$/i;
+  const theirs = lines.map((line) => candidate.exec(line)).find(Boolean);
+  const sdp = lines
+    .filter((line) => !line.startsWith("a=candidate"))
+    .flatMap((line) => (/^a=mid:/.test(line) ? [line, `${theirs[1]}127.0.0.1 ${port}${theirs[3]}`] : [line]));
+  return { sdp: sdp.join("\r\n"), port: Number(theirs[2]) };
+};
+
+/** Publishes with one codec, the size kept; beeps end after `seconds`. The answer's port, for which `port` stands. */
+window.publishFlashes = async (url, codec, { port = 0, seconds = 60 } = {}) => {
+  const media = await makeMedia(seconds);
   const pc = (window.pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" }));
   for (const track of media.getTracks()) pc.addTransceiver(track, { direction: "sendonly", streams: [media] });
   const video = pc.getTransceivers().find((one) => one.sender.track.kind === "video");
   const { codecs } = RTCRtpSender.getCapabilities("video");
   const wanted = (one) => new RegExp(`/(${codec}|rtx)$`, "i").test(one.mimeType);
   video.setCodecPreferences(codecs.filter(wanted));
+  const keepsSize = { ...video.sender.getParameters(), degradationPreference: "maintain-resolution" };
+  await video.sender.setParameters(keepsSize);
   await pc.setLocalDescription();
   const offer = { method: "POST", body: pc.localDescription.sdp, headers: { "content-type": "application/sdp" } };
+  window.postedAt = window.soundTime();
   const created = await fetch(url, offer);
   window.session = new URL(created.headers.get("location"), created.url).href;
-  const lines = (await created.text()).split("\r\n");
-  const candidate = /^(a=candidate:\S+ 1 udp \S+ )\S+ (\d+)( typ host.*)$/i;
-  const theirs = lines.map((line) => candidate.exec(line)).find(Boolean);
-  const sdp = lines
-    .filter((line) => !line.startsWith("a=candidate"))
-    .flatMap((line) => (/^a=mid:/.test(line) ? [line, `${theirs[1]}127.0.0.1 ${port}${theirs[3]}`] : [line]));
-  await pc.setRemoteDescription({ type: "answer", sdp: sdp.join("\r\n") });
-  return Number(theirs[2]);
+  const answer = await created.text();
+  const way = port ? detour(answer, port) : { sdp: answer, port: 0 };
+  await pc.setRemoteDescription({ type: "answer", sdp: way.sdp });
+  return way.port;
 };
 
-/** How sending goes, by kind. */
+/** How sending goes: reports by kind, `path` is that of the candidates in use, `pause` the longest between drawings. */
 window.sending = async () => {
-  const reports = [...(await window.pc.getStats()).values()].filter((one) => one.type === "outbound-rtp");
-  return Object.fromEntries(reports.map((one) => [one.kind, one]));
+  const reports = [...(await window.pc.getStats()).values()];
+  const kinds = reports.filter((one) => one.type === "outbound-rtp").map((one) => [one.kind, one]);
+  const path = reports.find((one) => one.type === "candidate-pair" && one.nominated);
+  return { ...Object.fromEntries(kinds), path, pause: window.longestPause / 1000 };
 };
