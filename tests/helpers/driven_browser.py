@@ -4,7 +4,7 @@
         browser.open("http://127.0.0.1:8081/record/")
         browser.wait_for("document.title")
 
-Every wait is bounded; what the page wrote to its console is in the error when one fails.
+Every wait is bounded; what the page shows and what it wrote to its console is in the error when one fails.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from helpers.programs import Program, wait_until
 from websockets.sync.client import ClientConnection, connect
@@ -42,40 +42,53 @@ ALLOWS_MEDIA = ("--use-fake-ui-for-media-stream",)
 """Whoever asks for the camera gets it."""
 
 
-class DrivenBrowser:
-    """One tab. Values come back as JSON does."""
+_STEADY_PLACE = """
+(async (selector) => {
+  const element = document.querySelector(selector);
+  const frame = () => new Promise(requestAnimationFrame);
+  const middle = () => {
+    const {x, y, width, height} = element.getBoundingClientRect();
+    return [x + width / 2, y + height / 2];
+  };
+  const isHit = (place) => {
+    const hit = document.elementFromPoint(...place);
+    return [element, ...(element.labels ?? [])].some((one) => one.contains(hit));
+  };
+  element.scrollIntoView({block: "center", behavior: "instant"});
+  for (let place = middle(), steady = 0; ; place = middle()) {
+    await frame();
+    steady = String(middle()) === String(place) && isHit(place) ? steady + 1 : 0;
+    if (steady === 3) return place;
+  }
+})
+"""
+"""Where to click an element, once it has come to rest there and nothing lies over it."""
 
-    def __init__(self, folder: Path, switches: Sequence[str] = ALLOWS_MEDIA) -> None:
+_SHOWN = "JSON.stringify({...document.body.dataset}) + ' ' + document.body.innerText.slice(0, 800)"
+
+
+class Tab:
+    """One page. Values come back as JSON does."""
+
+    def __init__(self) -> None:
         self.console: list[str] = []
-        self._folder = folder
-        self._profile = folder / "profile"
-        self._switches = switches
-        self._program: Program | None = None
         self._socket: ClientConnection | None = None
         self._owned = ExitStack()
         self._calls = 0
 
-    def __enter__(self) -> DrivenBrowser:
-        command = ["chromium", *_SWITCHES, *self._switches, f"--user-data-dir={self._profile}", "about:blank"]
-        self._program = Program(command, self._folder / "chromium.log")
-        try:
-            url = wait_until("the tab of Chromium", self._find_tab, PATIENCE_S)
-            self._socket = self._owned.enter_context(connect(url, max_size=None, compression=None))
-            self.call("Runtime.enable")
-            self.call("Page.enable")
-        except BaseException:
-            self._program.kill()
-            raise
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
-            error.add_note("the page said:\n" + "\n".join(self.console[-40:]))
         self._owned.close()
-        if self._program is not None:
-            self._program.kill()
+
+    def attach(self, url: str) -> None:
+        """Drive the page whose DevTools are at that address."""
+        self._socket = self._owned.enter_context(connect(url, max_size=None, compression=None))
+        self.call("Runtime.enable")
+        self.call("Page.enable")
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         """A command of the protocol and its result. Raises AssertionError for an error.
@@ -109,17 +122,17 @@ class DrivenBrowser:
 
     def wait_for(self, condition: str, timeout_s: float = PATIENCE_S) -> Any:
         """Ask until an expression is true; its value."""
-        return wait_until(condition, lambda: self.run(condition), timeout_s, every_s=0.1)
+        try:
+            return wait_until(condition, lambda: self.run(condition), timeout_s, every_s=0.1)
+        except AssertionError as error:
+            error.add_note(self._last_words())
+            raise
 
     def click(self, selector: str) -> None:
         """With the mouse, as a person does, so that the page may do what needs a person."""
-        self.run(f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block: 'center'}})")
-        box = self.run(
-            f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])"
-            f"(document.querySelector({json.dumps(selector)}).getBoundingClientRect())"
-        )
+        x, y = self.run(f"({_STEADY_PLACE})({json.dumps(selector)})")
         for kind in ("mousePressed", "mouseReleased"):
-            self.call("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def type(self, text: str) -> None:
         """Into whatever has the focus."""
@@ -148,25 +161,19 @@ class DrivenBrowser:
         answer = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
         path.write_bytes(base64.b64decode(answer["data"]))
 
-    def _find_tab(self) -> str | None:
-        assert self._program is not None
-        if not self._program.is_running:
-            raise self._program.error("ended while starting")
-        port_file = self._profile / "DevToolsActivePort"
-        if not port_file.exists() or len(lines := port_file.read_text().splitlines()) < 2:
-            return None
-        port, path = int(lines[0]), lines[1]
-        with connect(f"ws://127.0.0.1:{port}{path}", compression=None) as browser:
-            browser.send(json.dumps({"id": 1, "method": "Target.getTargets"}))
-            targets = json.loads(browser.recv(timeout=PATIENCE_S))["result"]["targetInfos"]
-        tab = next((target for target in targets if target["type"] == "page"), None)
-        return f"ws://127.0.0.1:{port}/devtools/page/{tab['targetId']}" if tab is not None else None
-
     def _send(self, method: str, **params: Any) -> int:
         assert self._socket is not None
         self._calls += 1
         self._socket.send(json.dumps({"id": self._calls, "method": method, "params": params}))
         return self._calls
+
+    def _last_words(self) -> str:
+        """What the page shows and has said, for whoever asks why it did not do what was expected."""
+        try:
+            shown = self.run(_SHOWN)
+        except Exception as error:
+            shown = f"nothing: {error!r}"
+        return f"the page shows: {shown}\nthe page said:\n" + "\n".join(self.console[-40:])
 
     def _note(self, message: dict[str, Any]) -> None:
         params = message.get("params", {})
@@ -177,3 +184,95 @@ class DrivenBrowser:
             self.console.append(" ".join(words))
         elif message.get("method") == "Runtime.exceptionThrown":
             self.console.append("EXCEPTION " + json.dumps(params["exceptionDetails"])[:600])
+
+
+class Chromium:
+    """A browser for several tabs, one after another or at the same time; they share nothing but the process.
+
+    with Chromium(folder) as chromium, chromium.tab() as tab: ...
+    """
+
+    def __init__(self, folder: Path, switches: Sequence[str] = ALLOWS_MEDIA) -> None:
+        self._profile = folder / "profile"
+        self._log = folder / "chromium.log"
+        self._switches = switches
+        self._program: Program | None = None
+        self._address = ""
+        self._path = ""
+
+    def __enter__(self) -> Self:
+        command = ["chromium", *_SWITCHES, *self._switches, f"--user-data-dir={self._profile}", "about:blank"]
+        self._program = Program(command, self._log)
+        try:
+            wait_until("the DevTools of Chromium", self._find, PATIENCE_S)
+        except BaseException:
+            self._program.kill()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._program is not None:
+            self._program.kill()
+
+    @contextmanager
+    def tab(self) -> Iterator[Tab]:
+        """A new page with cookies, cache and storage of its own."""
+        with connect(f"{self._address}{self._path}", compression=None) as socket:
+            context = _ask(socket, "Target.createBrowserContext")["browserContextId"]
+            target = _ask(socket, "Target.createTarget", url="about:blank", browserContextId=context)
+            try:
+                with Tab() as tab:
+                    tab.attach(f"{self._address}/devtools/page/{target['targetId']}")
+                    yield tab
+            finally:
+                _ask(socket, "Target.disposeBrowserContext", browserContextId=context)
+
+    def first_tab(self) -> str:
+        """Where the DevTools of the tab are that the browser begins with."""
+        url: str = wait_until("the tab of Chromium", self._first_tab, PATIENCE_S)
+        return url
+
+    def _first_tab(self) -> str | None:
+        with connect(f"{self._address}{self._path}", compression=None) as socket:
+            targets = _ask(socket, "Target.getTargets")["targetInfos"]
+        tab = next((target for target in targets if target["type"] == "page"), None)
+        return f"{self._address}/devtools/page/{tab['targetId']}" if tab is not None else None
+
+    def _find(self) -> bool:
+        assert self._program is not None
+        if not self._program.is_running:
+            raise self._program.error("ended while starting")
+        port_file = self._profile / "DevToolsActivePort"
+        if not port_file.exists() or len(lines := port_file.read_text().splitlines()) < 2:
+            return False
+        self._address, self._path = f"ws://127.0.0.1:{int(lines[0])}", lines[1]
+        return True
+
+
+class DrivenBrowser(Tab):
+    """A browser of its own with one tab, for a test that needs switches or a profile of its own."""
+
+    def __init__(self, folder: Path, switches: Sequence[str] = ALLOWS_MEDIA) -> None:
+        super().__init__()
+        self._chromium = Chromium(folder, switches)
+
+    def __enter__(self) -> Self:
+        self._owned.enter_context(self._chromium)
+        try:
+            self.attach(self._chromium.first_tab())
+        except BaseException:
+            self._owned.close()
+            raise
+        return self
+
+
+def _ask(socket: ClientConnection, method: str, **params: Any) -> dict[str, Any]:
+    """A command to the browser rather than to a page; news that come between are passed over."""
+    socket.send(json.dumps({"id": 1, "method": method, "params": params}))
+    while (message := json.loads(socket.recv(timeout=PATIENCE_S))).get("id") != 1:
+        pass
+    assert "error" not in message, f"{method}: {message['error']}"
+    result: dict[str, Any] = message["result"]
+    return result

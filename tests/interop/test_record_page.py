@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
+import signal
 from pathlib import Path
 
 import httpx
-import pytest
-from helpers.driven_browser import DrivenBrowser
+from helpers.driven_browser import Chromium, DrivenBrowser, Tab
 from helpers.probe import ProbedFile, decode_complaints
 from helpers.server import ServerProcess
 from helpers.tools import requires
@@ -18,28 +18,35 @@ pytestmark = requires("chromium", "ffmpeg")
 STATE = "document.body.dataset.state"
 NOTICE = "document.getElementById('notice').textContent"
 
+IMPATIENT = (
+    "const native = AbortSignal.timeout; AbortSignal.timeout = (ms) => native.call(AbortSignal, ms / 8);"
+)
+ASTRAY = """
+{
+  const native = RTCPeerConnection.prototype.setRemoteDescription;
+  RTCPeerConnection.prototype.setRemoteDescription = function ({ type, sdp }) {
+    return native.call(this, { type, sdp: sdp.replace(/ [0-9]+ typ host/g, " 9 typ host") });
+  };
+}
+"""
+"""Nobody listens where the answer says."""
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[DrivenBrowser]:
-    with DrivenBrowser(tmp_path) as browser:
-        yield browser
 
-
-def begin(browser: DrivenBrowser, server: ServerProcess, name: str) -> None:
+def begin(browser: Tab, server: ServerProcess, name: str) -> None:
     """The page is open, has its source and records under that name."""
     browser.open(server.http_url("/record/"))
     browser.wait_for(f"{STATE} === 'ready'")
     record(browser, name)
 
 
-def record(browser: DrivenBrowser, name: str) -> None:
+def record(browser: Tab, name: str) -> None:
     browser.run(f"document.getElementById('name').value = '{name}'")
     browser.click("#record")
     browser.wait_for(f"{STATE} === 'recording' || {STATE} === 'ready' && {NOTICE}")
     assert browser.run(NOTICE) == ""
 
 
-def test_camera_is_recorded_played_and_offered(browser: DrivenBrowser, server: ServerProcess) -> None:
+def test_camera_is_recorded_played_and_offered(browser: Tab, server: ServerProcess) -> None:
     begin(browser, server, "page-camera")
     browser.wait_for("document.getElementById('clock').textContent >= '0:00:03'")
     assert browser.run("Number(document.getElementById('level').getAttribute('aria-valuenow'))") > 0
@@ -61,7 +68,7 @@ def test_camera_is_recorded_played_and_offered(browser: DrivenBrowser, server: S
     assert len(server.recordings("page-camera")) == 1
 
 
-def test_sound_alone_can_be_recorded(browser: DrivenBrowser, server: ServerProcess) -> None:
+def test_sound_alone_can_be_recorded(browser: Tab, server: ServerProcess) -> None:
     browser.open(server.http_url("/record/"))
     browser.wait_for(f"{STATE} === 'ready'")
     browser.click("input[value=sound]")
@@ -75,7 +82,7 @@ def test_sound_alone_can_be_recorded(browser: DrivenBrowser, server: ServerProce
     assert ProbedFile(server.wait_for_file("page-sound")).kinds == {"audio"}
 
 
-def test_second_recording_can_follow_the_first(browser: DrivenBrowser, server: ServerProcess) -> None:
+def test_second_recording_can_follow_the_first(browser: Tab, server: ServerProcess) -> None:
     begin(browser, server, "page-first")
     browser.wait_for("document.getElementById('clock').textContent >= '0:00:01'")
     browser.click("#record")
@@ -88,7 +95,7 @@ def test_second_recording_can_follow_the_first(browser: DrivenBrowser, server: S
         assert decode_complaints(server.wait_for_file(name)) == ""
 
 
-def test_page_that_is_closed_ends_its_stream_at_once(browser: DrivenBrowser, server: ServerProcess) -> None:
+def test_page_that_is_closed_ends_its_stream_at_once(browser: Tab, server: ServerProcess) -> None:
     begin(browser, server, "page-closed")
     server.wait_for_stream("page-closed")
     browser.call("Page.navigate", url="about:blank")
@@ -96,7 +103,7 @@ def test_page_that_is_closed_ends_its_stream_at_once(browser: DrivenBrowser, ser
     assert recording["end_reason"] == "unpublished"
 
 
-def test_screen_is_recorded_with_the_microphone(browser: DrivenBrowser, server: ServerProcess) -> None:
+def test_screen_is_recorded_with_the_microphone(browser: Tab, server: ServerProcess) -> None:
     browser.open(server.http_url("/record/"))
     browser.wait_for(f"{STATE} === 'ready'")
     browser.click("input[value=screen]")
@@ -111,7 +118,7 @@ def test_screen_is_recorded_with_the_microphone(browser: DrivenBrowser, server: 
     assert ProbedFile(server.wait_for_file("page-screen")).kinds == {"video", "audio"}
 
 
-def test_server_that_goes_away_is_told_in_words(browser: DrivenBrowser, tmp_path: Path) -> None:
+def test_server_that_goes_away_is_told_in_words(browser: Tab, tmp_path: Path) -> None:
     folder = tmp_path / "server"
     folder.mkdir()
     with ServerProcess(folder) as server:
@@ -122,13 +129,33 @@ def test_server_that_goes_away_is_told_in_words(browser: DrivenBrowser, tmp_path
         browser.wait_for(f"{STATE} === 'ready'")
 
 
-def test_name_that_is_taken_is_told_in_words(
-    browser: DrivenBrowser, server: ServerProcess, tmp_path: Path
-) -> None:
+def test_server_that_does_not_answer_is_told_in_words(browser: Tab, server: ServerProcess) -> None:
+    browser.call("Page.addScriptToEvaluateOnNewDocument", source=IMPATIENT)
+    browser.open(server.http_url("/record/"))
+    browser.wait_for(f"{STATE} === 'ready'")
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        browser.click("#record")
+        assert "does not answer" in browser.wait_for(NOTICE)
+        assert browser.run(STATE) == "ready"
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+
+
+def test_media_that_do_not_get_through_are_told_in_words(browser: Tab, server: ServerProcess) -> None:
+    for script in (IMPATIENT, ASTRAY):
+        browser.call("Page.addScriptToEvaluateOnNewDocument", source=script)
+    browser.open(server.http_url("/record/"))
+    browser.wait_for(f"{STATE} === 'ready'")
+    browser.run("document.getElementById('name').value = 'page-astray'")
+    browser.click("#record")
+    assert "no media gets through" in browser.wait_for(NOTICE)
+    assert browser.run(STATE) == "ready"
+
+
+def test_name_that_is_taken_is_told_in_words(browser: Tab, chromium: Chromium, server: ServerProcess) -> None:
     begin(browser, server, "page-taken")
-    folder = tmp_path / "other"
-    folder.mkdir()
-    with DrivenBrowser(folder) as other:
+    with chromium.tab() as other:
         other.open(server.http_url("/record/"))
         other.wait_for(f"{STATE} === 'ready'")
         other.run("document.getElementById('name').value = 'page-taken'")
@@ -138,7 +165,7 @@ def test_name_that_is_taken_is_told_in_words(
         assert other.run(STATE) == "ready"
 
 
-def test_server_that_wants_a_token_gets_one(browser: DrivenBrowser, tmp_path: Path) -> None:
+def test_server_that_wants_a_token_gets_one(browser: Tab, tmp_path: Path) -> None:
     folder = tmp_path / "server"
     folder.mkdir()
     with ServerProcess(folder, settings='[access]\npublish_tokens = ["s3cret"]') as server:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import pytest
-from helpers.driven_browser import DrivenBrowser
+from helpers.driven_browser import Tab
 from helpers.probe import ProbedFile, decode_complaints
 from helpers.programs import wait_until
 from helpers.rtc_client import RtcClient
@@ -25,13 +23,7 @@ OFFER_TO_WATCH = (
 )
 
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[DrivenBrowser]:
-    with DrivenBrowser(tmp_path) as browser:
-        yield browser
-
-
-def open_elsewhere(browser: DrivenBrowser, server: ServerProcess) -> None:
+def open_elsewhere(browser: Tab, server: ServerProcess) -> None:
     """A page that a browser takes for one of another site: it came from another host name."""
     browser.call("Page.setBypassCSP", enabled=True)
     browser.open(server.http_url("/docs").replace("127.0.0.1", "localhost"))
@@ -40,7 +32,7 @@ def open_elsewhere(browser: DrivenBrowser, server: ServerProcess) -> None:
 
 @requires("chromium", "ffmpeg")
 def test_page_of_another_site_publishes_trickles_restarts_and_stops(
-    browser: DrivenBrowser, server: ServerProcess
+    browser: Tab, server: ServerProcess
 ) -> None:
     open_elsewhere(browser, server)
     assert browser.run(f"publish('{server.http_url('/whip/elsewhere')}')") == [201, 204]
@@ -57,7 +49,7 @@ def test_page_of_another_site_publishes_trickles_restarts_and_stops(
 
 
 @requires("chromium")
-def test_page_of_another_site_watches(browser: DrivenBrowser, server: ServerProcess) -> None:
+def test_page_of_another_site_watches(browser: Tab, server: ServerProcess) -> None:
     open_elsewhere(browser, server)
     browser.run(f"publish('{server.http_url('/whip/watched')}')")
     server.wait_for_stream("watched")

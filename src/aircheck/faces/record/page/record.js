@@ -4,7 +4,7 @@ import { Meter } from "./meter.js";
 import * as recordings from "./recordings.js";
 import * as sources from "./sources.js";
 import { Whip } from "./whip.js";
-import { ofMedia, whyNoMedia } from "./words.js";
+import { TROUBLE, ofMedia, whyNoMedia } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const controls = $("controls");
@@ -126,6 +126,7 @@ async function start() {
   const name = $("name").value.trim();
   whip = new Whip(`/whip/${encodeURIComponent(name)}`, $("token").value);
   whip.onlost = (message) => stop(message, { isError: true });
+  whip.onconnection = (is_there) => state === "recording" && say(is_there ? "" : TROUBLE, { isError: !is_there });
   try {
     await whip.start(stream);
   } catch (error) {
@@ -146,7 +147,7 @@ async function recorded(name) {
   if (id) {
     await recordings.ensureRecorded(name, id).catch((error) => {
       // A server that does not answer at all is told of when the stream is lost.
-      if (!(error instanceof TypeError)) say("The server takes the stream but does not record it.", { isError: true });
+      if (error instanceof recordings.Refused) say("The server takes the stream but does not record it.", { isError: true });
     });
   }
   return id;
@@ -181,7 +182,8 @@ async function offer(name, id, lost) {
   $("facts").textContent = `${clock(recording.duration_ms)} · ${size_mb.toFixed(1)} MB`;
   $("files").replaceChildren(...files.map(link));
   $("result").hidden = false;
-  $("result").scrollIntoView({ behavior: "smooth", block: "nearest" });
+  // At once: a page that still moves takes the button away from under a click.
+  $("result").scrollIntoView({ block: "nearest" });
 }
 
 function link(file) {

@@ -2,8 +2,14 @@
 
 const POLL_MS = 300;
 const BEGIN_MS = 2_000;
+const ANSWER_MS = 5_000;
 const PATIENCE_MS = 30_000;
+/** So many polls in a row without an answer: nobody is there any more. */
+const FAILURES_MAX = 3;
 const PLAYABLE = new Set(["complete", "finalizing", "growing"]);
+
+/** The server has answered, but with an error. */
+export class Refused extends Error {}
 
 /** The media session of a live stream; null when it is not there. */
 export async function sessionOf(name) {
@@ -22,17 +28,22 @@ export async function ensureRecorded(name, session) {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ media_session_id: session }),
+    signal: AbortSignal.timeout(ANSWER_MS),
   });
-  if (!response.ok) throw new Error(`${response.status}`);
+  if (!response.ok) throw new Refused(`${response.status}`);
 }
 
 /** The recording of a media session once its files are final; null when there is none in time. */
 export async function finished(name, session) {
   const until_ms = Date.now() + PATIENCE_MS;
-  while (Date.now() < until_ms) {
-    const found = await recordingOf(name, session);
-    if (found?.state === "complete" || found?.state === "failed") return get(`/api/v1/recordings/${found.id}`);
-    await pause();
+  for (let failures = 0; Date.now() < until_ms; await pause()) {
+    try {
+      const found = await recordingOf(name, session);
+      if (found?.state === "complete" || found?.state === "failed") return await get(`/api/v1/recordings/${found.id}`);
+      failures = 0;
+    } catch (error) {
+      if (++failures === FAILURES_MAX) throw error;
+    }
   }
   return null;
 }
@@ -51,7 +62,8 @@ function pause() {
 }
 
 async function get(url) {
-  const response = await fetch(url, { headers: { accept: "application/json" } });
-  if (!response.ok) throw new Error(`${response.status}`);
+  const signal = AbortSignal.timeout(ANSWER_MS);
+  const response = await fetch(url, { headers: { accept: "application/json" }, signal });
+  if (!response.ok) throw new Refused(`${response.status}`);
   return response.json();
 }

@@ -1,9 +1,12 @@
 // A WHIP client (RFC 9725): one offer, one answer, ICE restarts when the network changes.
 
-import { LOST, NO_CONNECTION, UNREACHABLE, ofAnswer } from "./words.js";
+import { LOST, NO_ANSWER, NO_CONNECTION, UNREACHABLE, ofAnswer } from "./words.js";
 
-const CONNECT_MS = 12_000;
-const RESTART_AFTER_MS = 3_000;
+/** From the click to media that flows; whoever waits is told by then what is wrong. */
+const START_MS = 10_000;
+/** For an answer of a server that has answered before. */
+const ANSWER_MS = 5_000;
+const RESTART_AFTER_MS = 1_000;
 const FRAGMENT = "application/trickle-ice-sdpfrag";
 
 /** Something to be shown as it is. `status` is that of the server's answer, if it gave one. */
@@ -17,6 +20,8 @@ export class WhipError extends Error {
 export class Whip {
   /** Called with a message when the connection is lost for good. */
   onlost = () => {};
+  /** Called with false when nothing gets through for the moment, with true when it does again. */
+  onconnection = () => {};
 
   #url;
   #token;
@@ -36,14 +41,15 @@ export class Whip {
     for (const track of stream.getTracks()) {
       this.#pc.addTransceiver(track, { direction: "sendonly", streams: [stream] });
     }
+    const deadline = AbortSignal.timeout(START_MS);
     try {
       await this.#pc.setLocalDescription();
-      const answer = await this.#post(this.#pc.localDescription.sdp);
+      const answer = await this.#post(this.#pc.localDescription.sdp, deadline);
       await this.#pc.setRemoteDescription({ type: "answer", sdp: answer });
-      await this.#connected();
+      await this.#connected(deadline);
     } catch (error) {
       await this.stop();
-      throw error;
+      throw deadline.aborted && !(error instanceof WhipError) ? new WhipError(NO_ANSWER) : error;
     }
     this.#pc.addEventListener("connectionstatechange", () => this.#changed());
   }
@@ -55,18 +61,20 @@ export class Whip {
     this.#session = "";
     if (session) {
       const headers = this.#authorization();
-      await fetch(session, { method: "DELETE", headers, keepalive: true }).catch(() => {});
+      const signal = AbortSignal.timeout(ANSWER_MS);
+      await fetch(session, { method: "DELETE", headers, keepalive: true, signal }).catch(() => {});
     }
     this.#pc?.close();
   }
 
-  async #post(offer) {
+  async #post(offer, deadline) {
     const response = await fetch(this.#url, {
       method: "POST",
       headers: { "content-type": "application/sdp", ...this.#authorization() },
       body: offer,
+      signal: deadline,
     }).catch(() => {
-      throw new WhipError(UNREACHABLE);
+      throw new WhipError(deadline.aborted ? NO_ANSWER : UNREACHABLE);
     });
     if (response.status !== 201) throw new WhipError(await ofAnswer(response), response.status);
     this.#session = new URL(response.headers.get("location"), response.url).href;
@@ -77,18 +85,18 @@ export class Whip {
     return this.#token ? { authorization: `Bearer ${this.#token}` } : {};
   }
 
-  #connected() {
+  #connected(deadline) {
     const pc = this.#pc;
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(new WhipError(NO_CONNECTION)), CONNECT_MS);
       const look = () => {
         if (pc.connectionState === "connected") resolve();
-        else if (pc.connectionState === "failed") reject(new WhipError(NO_CONNECTION));
+        else if (pc.connectionState === "failed" || deadline.aborted) reject(new WhipError(NO_CONNECTION));
         else return;
-        clearTimeout(timer);
         pc.removeEventListener("connectionstatechange", look);
+        deadline.removeEventListener("abort", look);
       };
       pc.addEventListener("connectionstatechange", look);
+      deadline.addEventListener("abort", look);
       look();
     });
   }
@@ -98,7 +106,9 @@ export class Whip {
     const state = this.#pc.connectionState;
     if (state === "connected") {
       this.#was_lost = false;
+      this.onconnection(true);
     } else if (this.#session && state === "disconnected") {
+      this.onconnection(false);
       this.#timer = setTimeout(() => this.#restart(), RESTART_AFTER_MS);
     } else if (this.#session && state === "failed") {
       if (this.#was_lost) this.#lose();
@@ -115,6 +125,7 @@ export class Whip {
         method: "PATCH",
         headers: { "content-type": FRAGMENT, "if-match": "*", ...this.#authorization() },
         body: credentials(this.#pc.localDescription.sdp),
+        signal: AbortSignal.timeout(ANSWER_MS),
       });
       if (response.status !== 200) throw new WhipError(await ofAnswer(response), response.status);
       const answer = renewed(this.#pc.remoteDescription.sdp, await response.text());

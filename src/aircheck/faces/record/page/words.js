@@ -39,8 +39,10 @@ export async function ofAnswer(response) {
 }
 
 export const UNREACHABLE = "The server cannot be reached.";
+export const NO_ANSWER = "The server does not answer. It may be busy, or a firewall may keep it away; try again.";
 export const NO_CONNECTION =
   "The server answered, but no media gets through to it. Its WebRTC port, or UDP altogether, may be blocked.";
+export const TROUBLE = "Nothing gets through to the server at the moment; trying again…";
 export const LOST = "The connection to the server was lost. What was recorded until then is kept.";
 
 function sentence(text) {
