@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import pytest
 from helpers.appended import CREATED_NS, NOTE, open_writer
 from helpers.appended_streams import AUDIO, TRACKS, VIDEO, audio, expected, media, payloads, video
 
+from aircheck.containers.matroska import MatroskaWriter
 from aircheck.containers.mp4 import WriteError
 from aircheck.containers.recover import ForeignFileError, inspect_file, read_note, recover_file
 from aircheck.errors import ContainerError
@@ -254,8 +256,28 @@ def test_eight_tracks_fit_and_the_ninth_begins_a_new_segment(path: Path) -> None
     writer.finish()
     writer.finalize(sync=False)
     assert [track.packets for track in inspect_file(path).tracks] == [20] * 8
-    with pytest.raises(ContainerError, match="more than 8"):
-        open_writer(path.with_name(f"b{path.suffix}"), [*tracks, replace(AUDIO, id=8)])
+    too_many = [replace(AUDIO, id=number) for number in range(writer.most_tracks + 1)]
+    with pytest.raises(ContainerError, match=f"more than {writer.most_tracks}"):
+        open_writer(path.with_name(f"b{path.suffix}"), too_many)
+
+
+@pytest.mark.parametrize("is_torn", [False, True])
+def test_matroska_takes_as_many_late_tracks_as_it_was_told_to_expect(is_torn: bool, tmp_path: Path) -> None:
+    tracks = [replace(AUDIO, id=number) for number in range(40)]
+    path = tmp_path / "many.mkv"
+    writer = MatroskaWriter(path, tracks[:10], note=NOTE, creation_ns=CREATED_NS, max_tracks=39)
+    taken = [writer.add_track(track) for track in tracks[10:]]
+    assert taken == [True] * 29 + [False]
+    writer.write([Packet(track, n * 1024, n * 1024, True, b"x") for n in range(20) for track in tracks[:39]])
+    writer.finish()
+    if is_torn:
+        recover_file(path, sync=False)
+    else:
+        writer.finalize(sync=False)
+    assert [track.packets for track in inspect_file(path).tracks] == [20] * 39
+    assert read_note(path) == NOTE
+    with av.open(str(path)) as container:
+        assert len(container.streams.audio) == 39
 
 
 def test_note_may_have_any_size_up_to_its_limit(path: Path) -> None:

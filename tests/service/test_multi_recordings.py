@@ -17,7 +17,7 @@ from aircheck.hub.stream import Stream
 from aircheck.media.packet import Batch
 from aircheck.media.track import Codec
 from aircheck.service.errors import Conflict, InvalidRequest, NotFound
-from aircheck.service.multi_recordings import MultiRecordingService
+from aircheck.service.multi_recordings import STREAMS_MAX, MultiRecordingService
 
 URI = "multi-recorder://test-record"
 FILE_NAME = "multi-recorder___test-record.mp4"
@@ -229,6 +229,24 @@ async def test_a_wall_clock_that_was_set_back_costs_no_media(
     await several.stop(URI)
     found = starts_s(node.record_dir / FILE_NAME)
     assert abs(found[2] * 1000 - 800) <= 60, "its first batch ends where the mix ended"
+
+
+@pytest.mark.parametrize("container", ["mp4", "mkv"])
+async def test_a_full_room_is_one_file_and_one_more_stream_is_refused(container: str, tmp_path: Path) -> None:
+    """VP8 and H.264 at once are what only Matroska holds."""
+    async with LiveNode.opened(tmp_path, container=container) as node:
+        several = node.multi_recordings
+        await several.start(URI)
+        streams = [node.publish(f"s{n}", stream_id=f"s{n}") for n in range(STREAMS_MAX + 1)]
+        for stream in streams[:-1]:
+            await several.add(URI, stream.id)
+        with pytest.raises(Conflict, match="60 streams"):
+            await several.add(URI, streams[-1].id)
+        now_ns = node.clock.wall_ns()
+        await feed_together(node, *((stream, batches_at(now_ns, 600)) for stream in streams[:40]))
+        recording = await several.stop(URI)
+        assert (recording.segment_count, recording.dropped_packets) == (1, 0)
+        assert len(starts_s(node.record_dir / f"multi-recorder___test-record.{container}")) == 80
 
 
 async def test_what_cannot_be_done_is_refused_by_name(node: LiveNode, several: MultiRecordingService) -> None:

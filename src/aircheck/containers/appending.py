@@ -62,6 +62,8 @@ class AppendingWriter(ABC, Generic[L]):
 
     clock_rate: ClassVar[int]
     """Ticks of the container per second."""
+    most_tracks: ClassVar[int] = MAX_TRACKS
+    """That a file may have."""
 
     def __init__(
         self,
@@ -72,6 +74,7 @@ class AppendingWriter(ABC, Generic[L]):
         creation_ns: int,
         fragment_ms: int,
         preallocate_bytes: int,
+        max_tracks: int = MAX_TRACKS,
         existing: Existing | None = None,
     ) -> None:
         """Create `path` with a header for `tracks`, or go on with `existing`, whose tracks these are.
@@ -86,8 +89,9 @@ class AppendingWriter(ABC, Generic[L]):
         self._lanes: Lanes[L] = Lanes()
         for track in tracks:
             self._lanes.add(self._new_lane(track))
+        max_tracks = max(min(max_tracks, self.most_tracks), len(tracks))
         self._has_data = any(track.is_data for track in tracks)
-        self._record = FileRecord.new(creation_ns, note, tuple(map(facts_of, tracks)))
+        self._record = FileRecord.new(creation_ns, note, tuple(map(facts_of, tracks)), max_tracks)
         self._final_note: bytes | None = None
         self._pending: list[Packet] = []
         has_video = any(track.is_video for track in tracks)
@@ -186,8 +190,8 @@ class AppendingWriter(ABC, Generic[L]):
 
     def has_room_for(self, track: Track) -> bool:
         """Whether `add_track` will find room. Raises ContainerError when the container cannot hold it."""
-        self._new_lane(track)
-        return True
+        has_row = len(self._lanes.all) < self._record.max_tracks
+        return has_row and self._new_lane(track) is not None
 
     @abstractmethod
     def _announce(self, lane: L) -> bool:
@@ -199,8 +203,8 @@ class AppendingWriter(ABC, Generic[L]):
         ids = [lane.track.id for lane in self._lanes.all]
         if track.id in ids or not 0 <= track.id <= 0xFFFFFFFF:
             raise ContainerError(f"track ids must be different and not negative: {[*ids, track.id]}")
-        if len(ids) >= MAX_TRACKS:
-            raise ContainerError(f"more than {MAX_TRACKS} tracks", remedy="record to MP4")
+        if len(ids) >= self.most_tracks:
+            raise ContainerError(f"more than {self.most_tracks} tracks", remedy="record to MP4")
         return self._make_lane(track)
 
     def add_track(self, track: Track) -> bool:
@@ -208,7 +212,7 @@ class AppendingWriter(ABC, Generic[L]):
 
         Raises ContainerError when the container cannot hold the track, OSError when the disk fails.
         """
-        if len(self._lanes.all) >= MAX_TRACKS:
+        if len(self._lanes.all) >= self._record.max_tracks:
             return False
         lane = self._new_lane(track)
         self._has_data |= track.is_data
@@ -218,7 +222,7 @@ class AppendingWriter(ABC, Generic[L]):
         if not self._announce(lane):
             return False
         tracks = (*self._record.tracks, facts_of(track))
-        self._patch_record(*file_record.late_track_patches(tracks))
+        self._patch_record(*self._record.late_track_patches(tracks))
         start = self._disk.read(0, len(self._existing_start))
         with self._lock:
             self._existing_start = start

@@ -6,10 +6,11 @@ whether it is final, and keeps what is known of a final file, so that nobody has
     magic, version, total size
     creation_ns, start_us        wall clock of the creation; the stream's own time at the file's time 0
     size_bytes                   0 while the file grows: *this* makes it final, by one write of 8 bytes
-    duration_ms, track_count     likewise of 8 bytes each
+    duration_ms                  likewise of 8 bytes
+    room for tracks, how many    4 bytes each, written together; no room said is that for `MAX_TRACKS`
     areas                        sizes of what the container has reserved in its header
     place and size of the note   8 bytes together
-    rows                         one for each track, room for `MAX_TRACKS`
+    rows                         one for each track
     note                         the caller's, and room for others that may replace it, one after the other
 
 All before the note has its fixed place: it is written again in a growing file.
@@ -26,6 +27,7 @@ from aircheck.media.track import Codec
 
 MAGIC = b"Aircheck"
 MAX_TRACKS = 8
+"""For which there is room unless more are asked for."""
 
 _VERSION = 1
 _HEAD = struct.Struct(">8sIIqqQQQIIII")
@@ -38,9 +40,6 @@ _COUNT_OFFSET = 48
 _NOTE_OFFSET = 64
 _NOTE_MAY_GROW = 4096
 
-FIXED_BYTES = _HEAD.size + MAX_TRACKS * _ROW.size
-"""Everything before the note."""
-
 Patch = tuple[int, bytes]
 """Bytes to be written at an offset: of the record here, of the file elsewhere."""
 
@@ -50,7 +49,7 @@ class FileRecord:
     """The record's fields. `index_bytes` and `tracks_bytes` are areas in the header of the file."""
 
     creation_ns: int
-    total_bytes: int = FIXED_BYTES
+    total_bytes: int = 0
     note: bytes = b""
     tracks: tuple[TrackFacts, ...] = ()
     start_us: int = 0
@@ -58,12 +57,17 @@ class FileRecord:
     duration_ms: int = 0
     index_bytes: int = 0
     tracks_bytes: int = 0
-    note_offset: int = FIXED_BYTES
+    note_offset: int = 0
+    max_tracks: int = MAX_TRACKS
 
     @classmethod
-    def new(cls, creation_ns: int, note: bytes, tracks: tuple[TrackFacts, ...]) -> FileRecord:
+    def new(
+        cls, creation_ns: int, note: bytes, tracks: tuple[TrackFacts, ...], max_tracks: int = MAX_TRACKS
+    ) -> FileRecord:
         """Of a file that begins."""
-        return cls(creation_ns, FIXED_BYTES + 2 * len(note) + _NOTE_MAY_GROW, note, tracks)
+        fixed = _fixed_bytes(max_tracks)
+        total = fixed + 2 * len(note) + _NOTE_MAY_GROW
+        return cls(creation_ns, total, note, tracks, note_offset=fixed, max_tracks=max_tracks)
 
     def serialize(self) -> bytes:
         """Of a growing file, whose note is still its first one."""
@@ -75,22 +79,35 @@ class FileRecord:
             self.start_us,
             self.size_bytes,
             self.duration_ms,
-            len(self.tracks),
+            self._room_and_count(len(self.tracks)),
             self.index_bytes,
             self.tracks_bytes,
-            FIXED_BYTES,
+            self._fixed_bytes,
             len(self.note),
         )
-        start = (head + _rows(self.tracks)).ljust(FIXED_BYTES, b"\0") + self.note
+        start = (head + _rows(self.tracks)).ljust(self._fixed_bytes, b"\0") + self.note
         return start.ljust(self.total_bytes, b"\0")
 
     def note_patches(self, note: bytes) -> Iterator[Patch]:
         """Another note, at the end of the room that the one there is does not have; else that one stays."""
-        is_in_front = FIXED_BYTES + len(note) <= self.note_offset
-        offset = FIXED_BYTES if is_in_front else self.total_bytes - len(note)
+        is_in_front = self._fixed_bytes + len(note) <= self.note_offset
+        offset = self._fixed_bytes if is_in_front else self.total_bytes - len(note)
         if is_in_front or offset >= self.note_offset + len(self.note):
             yield offset, note
             yield _NOTE_OFFSET, struct.pack(">II", offset, len(note))
+
+    def late_track_patches(self, tracks: Sequence[TrackFacts]) -> Iterator[Patch]:
+        """The last of `tracks` is new: its row first, then the count that makes it one."""
+        yield _HEAD.size + (len(tracks) - 1) * _ROW.size, _rows(tracks[-1:])
+        yield _COUNT_OFFSET, _U64.pack(self._room_and_count(len(tracks)))
+
+    @property
+    def _fixed_bytes(self) -> int:
+        """Everything before the note."""
+        return _fixed_bytes(self.max_tracks)
+
+    def _room_and_count(self, count: int) -> int:
+        return count if self.max_tracks == MAX_TRACKS else self.max_tracks << 32 | count
 
     @classmethod
     def parse(cls, data: bytes) -> FileRecord:
@@ -104,15 +121,17 @@ class FileRecord:
             start_us,
             size_bytes,
             duration_ms,
-            count,
+            room_and_count,
             index_bytes,
             tracks_bytes,
             note_offset,
             note_bytes,
         ) = _HEAD.unpack_from(data)
-        if version != _VERSION or count > MAX_TRACKS or not FIXED_BYTES <= total <= len(data):
+        max_tracks, count = room_and_count >> 32 or MAX_TRACKS, room_and_count & 0xFFFFFFFF
+        fixed = _fixed_bytes(max_tracks)
+        if version != _VERSION or count > max_tracks or not fixed <= total <= len(data):
             raise ValueError(f"a record of version {version}, {count} tracks, {total} bytes")
-        if not FIXED_BYTES <= note_offset <= note_offset + note_bytes <= total:
+        if not fixed <= note_offset <= note_offset + note_bytes <= total:
             raise ValueError(f"a note of {note_bytes} bytes at {note_offset} in {total}")
         rows = tuple(_parse_row(data, _HEAD.size + number * _ROW.size) for number in range(count))
         return cls(
@@ -126,7 +145,12 @@ class FileRecord:
             index_bytes=index_bytes,
             tracks_bytes=tracks_bytes,
             note_offset=note_offset,
+            max_tracks=max_tracks,
         )
+
+
+def _fixed_bytes(max_tracks: int) -> int:
+    return _HEAD.size + max_tracks * _ROW.size
 
 
 def parse_total_bytes(data: bytes) -> int:
@@ -150,12 +174,6 @@ def is_torn(start: bytes, file_size: int) -> bool:
 
 def start_patch(start_us: int) -> Patch:
     return _START_OFFSET, struct.pack(">q", start_us)
-
-
-def late_track_patches(tracks: Sequence[TrackFacts]) -> Iterator[Patch]:
-    """The last of `tracks` is new: its row first, then the count that makes it one."""
-    yield _HEAD.size + (len(tracks) - 1) * _ROW.size, _rows(tracks[-1:])
-    yield _COUNT_OFFSET, _U64.pack(len(tracks))
 
 
 def growing_patch() -> Patch:

@@ -49,9 +49,9 @@ class RecordingPlan:
     publisher that was lost to come back under the same name; `splits_at_reconnect` begins a new file
     then. `min_free_bytes` is the reserve of the disk: below it files are ended cleanly and none is begun.
     `queue_max_bytes` bounds the media that waits for a slow disk: beyond it the recording drops to the
-    next key frame and writes the gap down. `late_track_bytes` is room for tracks that turn up late, some
-    2 KB each, in a container that must set it aside: one more than fits begins a new file. `settle_s` is
-    how long a stream may take to show its second track.
+    next key frame and writes the gap down. `late_tracks` is for how many tracks that turn up late there is
+    room, beyond the few for which there always is: one more begins a new file. `settle_s` is how long a
+    stream may take to show its second track.
     """
 
     record_dir: Path
@@ -70,6 +70,6 @@ class RecordingPlan:
     on_conflict: OnConflict = OnConflict.FREE_NUMBER
     queue_max_bytes: int = 16 * 1024 * 1024
     reserve_bytes: int = 256 * 1024
-    late_track_bytes: int = 0
+    late_tracks: int = 0
     settle_s: float = 1.0
     min_free_bytes: int = 16 * 1024 * 1024

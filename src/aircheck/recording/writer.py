@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 RESERVE_MIN_BYTES = 64 * 1024
 """For containers that index key frames only: an hour of them, whatever MP4 is given."""
 
+INIT_BYTES = 2048
+"""Of MP4's description of a track, before it has samples."""
+
 
 class _NewWriter(Protocol):
     def __call__(
@@ -46,8 +49,12 @@ def open_writer(
     """Create the file of a segment. Runs on the volume's writer thread; raises OSError."""
     container = Container(segment.container)
     new_writer = _WRITERS[container]
-    if container is Container.MP4 and recording.plan.late_track_bytes:
-        new_writer = partial(Mp4Writer, init_bytes=recording.plan.late_track_bytes)
+    late_tracks = recording.plan.late_tracks
+    if late_tracks and container is Container.MP4:
+        new_writer = partial(Mp4Writer, init_bytes=late_tracks * INIT_BYTES)
+    elif late_tracks and container in (Container.MKV, Container.WEBM):
+        matroska_writer = WebmWriter if container is Container.WEBM else MatroskaWriter
+        new_writer = partial(matroska_writer, max_tracks=len(tracks) + late_tracks)
     return new_writer(
         path,
         tracks,

@@ -34,8 +34,9 @@ from aircheck.tasks import TaskGroup
 _log = logging.getLogger(__name__)
 
 REQUESTED_BY = "multi-recorder"
-LATE_TRACK_BYTES = 192 * 1024
-"""Room for some hundred tracks."""
+LATE_TRACKS = 96
+STREAMS_MAX = 60
+"""At one time in one file: with a hundred tracks and more formats come to their limits."""
 
 _NAME_MAX = 255
 _TEMPLATE = "multi-recorder___{streamName}"
@@ -118,7 +119,7 @@ class MultiRecordingService:
         return running.facts(self._recorder)
 
     async def add(self, uri: str, media_session_id: str) -> None:
-        """Take a live stream in. Raises `NotFound`, `Conflict` when it is in it."""
+        """Take a live stream in. Raises `NotFound`, `Conflict` when it is in it or the file is full."""
         running = self._find(uri)
         stream = self._registry.by_id(media_session_id)
         if stream is None:
@@ -128,6 +129,11 @@ class MultiRecordingService:
             )
         if stream in running.mixer.sources:
             raise Conflict(f"{media_session_id} is in {uri} already", remedy="once is enough")
+        if len(running.mixer.sources) >= STREAMS_MAX:
+            raise Conflict(
+                f"{uri} has {STREAMS_MAX} streams, and no file takes more at one time",
+                remedy="begin another recording of several",
+            )
         running.mixer.add(stream)
         self._say(EventKind.SOURCE_ADDED, running, stream)
 
@@ -224,5 +230,5 @@ def _plan_for_several(plan: RecordingPlan) -> RecordingPlan:
         on_conflict=(OnConflict.FREE_NUMBER if plan.on_conflict is OnConflict.APPEND else plan.on_conflict),
         pre_roll_ms=0,
         keeps_data=False,
-        late_track_bytes=LATE_TRACK_BYTES,
+        late_tracks=LATE_TRACKS,
     )

@@ -32,8 +32,8 @@ _LAST_VOID = 9
 _SEEK_BODY = 18
 _CUE_POINT_BYTES = 23
 _CUE_VALUE_WIDTH = 6
-_ENTRY_ROOM = 2048
-"""For the entries of tracks that turn up late."""
+ENTRY_BYTES = 256
+"""Of a track's entry, as a rule: the most of it is the decoder's configuration."""
 
 
 def ebml_head(doc_type: str) -> bytes:
@@ -141,10 +141,10 @@ def serialize_header(header: MatroskaHeader, entries: Sequence[bytes]) -> bytes:
     )
 
 
-def plan_areas(reserve_bytes: int, entries: Sequence[bytes]) -> tuple[int, int]:
+def plan_areas(reserve_bytes: int, entries: Sequence[bytes], max_tracks: int) -> tuple[int, int]:
     """Sizes of the Cues' area and of the Tracks element."""
     index = 8 + _LAST_VOID + max(1, reserve_bytes // _CUE_POINT_BYTES) * _CUE_POINT_BYTES
-    return index, 8 + sum(map(len, entries)) + _ENTRY_ROOM
+    return index, 8 + sum(map(len, entries)) + max_tracks * ENTRY_BYTES
 
 
 def late_entry_patches(header: MatroskaHeader, entries: Sequence[bytes]) -> list[Patch] | None:

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from aircheck.containers.appending import AppendingWriter, Fragment
 from aircheck.containers.existing import Existing
-from aircheck.containers.file_record import Patch
+from aircheck.containers.file_record import MAX_TRACKS, Patch
 from aircheck.containers.lane import BEFORE_EVERYTHING, Lane
 from aircheck.containers.matroska import ebml
 from aircheck.containers.matroska.ebml import element_id
@@ -74,6 +74,8 @@ class MatroskaWriter(AppendingWriter[MatroskaLane]):
     extension = "mkv"
     clock_rate = CLOCK_RATE
     doc_type: ClassVar[str] = "matroska"
+    most_tracks = 126
+    """What one byte of a block can number; 127 is reserved."""
 
     def __init__(
         self,
@@ -85,13 +87,15 @@ class MatroskaWriter(AppendingWriter[MatroskaLane]):
         reserve_bytes: int = 64 * 1024,
         fragment_ms: int = 150,
         preallocate_bytes: int = 8 * 1024 * 1024,
+        max_tracks: int = MAX_TRACKS,
         existing: Existing | None = None,
     ) -> None:
         """Create `path`.
 
         `note` is kept in the file for whoever recovers it. `reserve_bytes` is room for the Cues, 23 bytes for
-        each key frame; a longer recording has Cues for every second or third one. Raises FileExistsError, any
-        other OSError, or ContainerError for tracks that the container cannot hold; then there is no file.
+        each key frame; a longer recording has Cues for every second or third one. `max_tracks` is for how
+        many tracks there is room in all, late ones included. Raises FileExistsError, any other OSError, or
+        ContainerError for tracks that the container cannot hold; then there is no file.
         """
         self._reserve_bytes = reserve_bytes
         super().__init__(
@@ -101,6 +105,7 @@ class MatroskaWriter(AppendingWriter[MatroskaLane]):
             creation_ns=creation_ns,
             fragment_ms=fragment_ms,
             preallocate_bytes=preallocate_bytes,
+            max_tracks=max_tracks,
             existing=existing,
         )
 
@@ -108,7 +113,8 @@ class MatroskaWriter(AppendingWriter[MatroskaLane]):
         return MatroskaLane(track, len(self._lanes.all) + 1)
 
     def _plan_header(self, tracks: Sequence[Track]) -> MatroskaHeader:
-        index, entries = plan_areas(self._reserve_bytes, [lane.entry for lane in self._lanes.all])
+        entries_now = [lane.entry for lane in self._lanes.all]
+        index, entries = plan_areas(self._reserve_bytes, entries_now, self._record.max_tracks)
         self._record = replace(self._record, index_bytes=index, tracks_bytes=entries)
         return MatroskaHeader(self._record, self.doc_type)
 
