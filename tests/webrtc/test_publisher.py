@@ -227,10 +227,10 @@ def test_reports_put_pictures_and_sound_in_step_from_the_first_frame_on(clips: P
     publication, seen = publish(clips, Codec.VP8, Codec.OPUS)
     sound = publication.browser.tracks[0]
     sound.late_s = 0.25
-    sound.reports_at_s = (0.7,)
+    sound.reports_at_s = (0.45,)
     publication = Publication(new_stream(), publication.browser.tracks)
     publication.stream.subscribe(seen)
-    publication.run(0.65)
+    publication.run(0.4)
     assert not seen.batches, "held until sound is reported"
     publication.run_to_end()
     assert max(map(abs, skews_ms(publication, seen))) < 5
@@ -262,13 +262,13 @@ def test_a_track_that_was_agreed_on_is_waited_for(clips: Path) -> None:
     assert {packet.track.codec for packet in seen.batches[0].packets} == {Codec.VP8, Codec.OPUS}
 
 
-def test_without_reports_tracks_are_in_step_by_their_arrival_after_a_second(clips: Path) -> None:
+def test_without_reports_tracks_are_in_step_by_their_arrival_after_half_a_second(clips: Path) -> None:
     publication, seen = publish(clips, Codec.VP8, Codec.OPUS)
     for track in publication.browser.tracks:
         track.reports_at_s = ()
     publication = Publication(new_stream(), publication.browser.tracks)
     publication.stream.subscribe(seen)
-    publication.run(0.75)
+    publication.run(0.45)
     assert not seen.batches
     publication.run(0.15)
     assert seen.batches
@@ -316,11 +316,11 @@ def test_reports_that_make_no_sense_change_nothing(clips: Path) -> None:
 
 def test_what_is_held_is_known_and_to_be_had_before(clips: Path) -> None:
     publication, seen = publish(clips, Codec.VP8, Codec.OPUS)
-    publication.run(0.6)
+    publication.run(0.4)
     assert [track.codec for track in publication.stream.tracks] == [Codec.OPUS, Codec.VP8]
     assert not seen.batches
     publication.stream.flush()
-    assert len(packets(seen, Kind.VIDEO)) == 18
+    assert len(packets(seen, Kind.VIDEO)) == 12
     publication.run_to_end()
     assert len(packets(seen, Kind.VIDEO)) == 120
     assert max(map(abs, skews_ms(publication, seen))) < 20

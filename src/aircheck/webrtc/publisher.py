@@ -35,7 +35,7 @@ HOLD_S = 3.0
 """For tracks that were agreed on and have not shown themselves: who comes later begins a new file."""
 
 SETTLE_S = 0.2
-SETTLE_BY_ARRIVAL_S = 0.8
+SETTLE_BY_ARRIVAL_S = 0.5
 """How long the packets that waited the least are looked for, once there are frames of all tracks: where
 headers tell when they were captured, and where only their arrival does."""
 
