@@ -30,7 +30,7 @@ from aircheck.containers.capability import Container
 from aircheck.containers.continuing import ContinuedFile, examine
 from aircheck.containers.existing import CannotAppend
 from aircheck.containers.mp4 import Mp4Writer
-from aircheck.containers.recover import Outcome, inspect_file, recover_file
+from aircheck.containers.recover import Outcome, inspect_file, media_offset, recover_file
 from aircheck.media.packet import Packet
 from aircheck.media.track import Track
 
@@ -103,6 +103,29 @@ def test_other_codecs_go_on_as_well(
         for packet in container.demux():
             sizes[packet.stream.index] += bool(packet.size)
     assert sizes == [3 * sum(packet.track is track for packet in clip.packets) for track in clip.tracks]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_the_head_of_a_file_that_goes_on_is_written_to(
+    kind: str, clip_of: Callable[..., Clip], tmp_path: Path
+) -> None:
+    clip, path = clip_of("h264", "aac"), tmp_path / f"a.{kind}"
+    create(path, clip.tracks, clip.packets)
+    before = path.read_bytes()
+    with path.open("rb") as file:
+        offset = media_offset(file.fileno())
+    append(path, clip.tracks, clip.packets)
+    after = path.read_bytes()
+    assert 0 < offset < len(before)
+    assert after[:offset] != before[:offset]
+    assert after[offset : len(before)] == before[offset:]
+
+
+def test_file_of_somebody_else_has_no_head_of_ours(tmp_path: Path) -> None:
+    for data in (b"", b"FLV\1\5\0\0\0\x09" + bytes(100), b"\0\0\0\x18ftypmp42" + bytes(2000), bytes(3000)):
+        (tmp_path / "a").write_bytes(data)
+        with (tmp_path / "a").open("rb") as file:
+            assert media_offset(file.fileno()) == 0
 
 
 # --- time ---------------------------------------------------------------------------------------------------

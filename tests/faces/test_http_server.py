@@ -181,6 +181,77 @@ async def test_connection_is_kept_for_the_next_request(world: World, server: Htt
             assert await reader.readexactly(5) == b"media"
 
 
+async def test_requests_that_do_not_wait_for_answers_are_answered_in_order(
+    world: World, server: HttpServer
+) -> None:
+    content = os.urandom(SIZE)
+    await world.add_file("studio.mp4", content)
+    request = b"GET /client/records/studio.mp4 HTTP/1.1\r\nHost: recorder\r\n"
+    small = range(100, 100 + CHUNK_BYTES - 1)
+    async with connection(server) as (reader, writer):
+        ranges = (None, small, range(SIZE // 2, SIZE), small, None)
+        for span in ranges:
+            field = b"Range: bytes=%d-%d\r\n" % (span.start, span.stop - 1) if span else b""
+            writer.write(request + field + b"\r\n")
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: recorder\r\n\r\n")
+        # What is small waits in the server's memory when what is large comes.
+        await asyncio.sleep(0.2)
+        for span in ranges:
+            await reader.readuntil(b"\r\n\r\n")
+            span = span or range(SIZE)
+            assert await reader.readexactly(len(span)) == content[span.start : span.stop]
+        assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("keep", [b"", b"Connection: keep-alive\r\n"])
+async def test_clients_of_http_1_0_get_files_as_well(world: World, server: HttpServer, keep: bytes) -> None:
+    content = os.urandom(3 * CHUNK_BYTES)
+    await world.add_file("studio.mp4", content)
+    async with connection(server) as (reader, writer):
+        writer.write(b"GET /client/records/studio.mp4 HTTP/1.0\r\n" + keep + b"\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        assert await asyncio.wait_for(_read_all(reader), PATIENCE_S) == content
+
+
+async def test_large_parts_of_a_file_come_with_their_headings(world: World, server: HttpServer) -> None:
+    content = os.urandom(SIZE)
+    await world.add_file("studio.mp4", content)
+    spans = [range(5), range(1000, 1000 + 2 * CHUNK_BYTES), range(SIZE - 3 * CHUNK_BYTES, SIZE)]
+    asked = ",".join(f"{span.start}-{span.stop - 1}" for span in spans).encode()
+    _, head, body = await get(server, b"/client/records/studio.mp4", b"Range: bytes=" + asked + b"\r\n")
+    length = re.search(rb"content-length: (\d+)", head)
+    assert length is not None
+    assert int(length[1]) == len(body)
+    for span in spans:
+        heading = b"Content-Range: bytes %d-%d/%d\r\n\r\n" % (span.start, span.stop - 1, SIZE)
+        start = body.index(heading) + len(heading)
+        assert body[start : start + len(span)] == content[span.start : span.stop]
+
+
+async def test_head_and_get_take_turns_on_one_connection(world: World, server: HttpServer) -> None:
+    content = os.urandom(2 * CHUNK_BYTES)
+    await world.add_file("studio.mp4", content)
+    async with connection(server) as (reader, writer):
+        for method in (b"HEAD", b"GET", b"HEAD", b"GET"):
+            writer.write(method + b" /client/records/studio.mp4 HTTP/1.1\r\nHost: recorder\r\n\r\n")
+            assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+            if method == b"GET":
+                assert await reader.readexactly(len(content)) == content
+
+
+async def test_client_that_pipelines_and_goes_away_ends_its_download(
+    world: World, server: HttpServer, services: Services
+) -> None:
+    """The server does not read from it, and so does not see it go."""
+    await world.add_file("studio.mp4", bytes(SIZE))
+    async with connection(server) as (reader, writer):
+        writer.write(3 * b"GET /client/records/studio.mp4 HTTP/1.1\r\nHost: recorder\r\n\r\n")
+        await reader.readexactly(1000)
+    await until(lambda: not services.downloads.counters.active, "the download ends")
+    await until(lambda: not server.connections, "the connection ends")
+    assert open_files(world.record_dir) == 0
+
+
 async def test_client_that_goes_away_ends_its_download_at_once(
     world: World, server: HttpServer, services: Services
 ) -> None:
@@ -252,17 +323,28 @@ async def test_many_downloads_read_off_the_loop_and_leave_nothing_open(
     content = os.urandom(2 * 1024 * 1024)
     await world.add_file("studio.mp4", content)
     readers: set[str] = set()
-    pread = os.pread
 
-    def watched(fd: int, size: int, offset: int) -> bytes:
-        readers.add(threading.current_thread().name)
-        return pread(fd, size, offset)
+    def watch(name: str) -> None:
+        real = getattr(os, name)
 
-    monkeypatch.setattr(os, "pread", watched)
+        def watched(*arguments: object) -> object:
+            readers.add(f"{name} in {threading.current_thread().name.partition('_')[0]}")
+            return real(*arguments)
+
+        monkeypatch.setattr(os, name, watched)
+
+    watch("pread")
+    watch("sendfile")
     answers = await asyncio.gather(*(get(server, b"/client/records/studio.mp4") for _ in range(20)))
     assert all(body == content for _, _, body in answers)
-    assert readers
-    assert all(name.startswith("file-reader") for name in readers)
+    assert "sendfile in file-sender" in readers
+    assert readers <= {
+        "pread in file-reader",
+        "pread in file-sender",
+        "pread in file-sender-disk",
+        "sendfile in file-sender",
+        "sendfile in file-sender-disk",
+    }
     await until(lambda: not services.downloads.counters.active, "the downloads end")
     assert open_files(world.record_dir) == 0
 

@@ -13,6 +13,7 @@ from aircheck.containers import flv, matroska, mpegts, remnant
 from aircheck.containers.mp4 import recovery
 from aircheck.containers.mp4.disk import Disk
 from aircheck.containers.mp4.recovery import FileFacts, ForeignFileError, Outcome, Recovery
+from aircheck.containers.mp4.scan import media_offset as mp4_media_offset
 from aircheck.containers.mp4.scan import outline
 from aircheck.media.track import Kind
 
@@ -23,6 +24,7 @@ __all__ = [
     "Outcome",
     "Recovery",
     "inspect_file",
+    "media_offset",
     "read_note",
     "read_start",
     "recover_file",
@@ -79,6 +81,20 @@ def read_start(path: Path) -> FileStart:
         return FileStart(moov.facts.creation_ns, moov.facts.start_us, tracks)
     finally:
         disk.close()
+
+
+def media_offset(fd: int) -> int:
+    """Before this byte of a final file something is written when it goes on; behind it nothing ever is.
+
+    0 for a file that is not ours: it does not go on. Reads a few headers. Raises OSError.
+    """
+    disk = Disk(fd)
+    start = disk.read(0, max(len(form.magic) for form in _FORMATS))
+    form = next((form for form in _FORMATS if start.startswith(form.magic)), None)
+    if form is None:
+        return mp4_media_offset(disk)
+    header = form.read_header(disk)
+    return header.size_bytes if header is not None else 0
 
 
 def scan_appended(path: Path) -> remnant.Scan | None:

@@ -1,7 +1,8 @@
 """The answer that carries a recorded file: whole, in part, in parts, or not because the client has it.
 
 Starlette's own file response sends 64 KiB at a time, which costs three times the CPU, and knows no virtual
-files. This one opens the file only when it is sent, so that whatever happens before, nothing is left open.
+files. This one hands the socket to the threads that send files, and inside TLS sends larger pieces. It opens
+the file only when it is sent, so that whatever happens before, nothing is left open.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from starlette.types import Receive, Scope, Send
 
 from aircheck.faces.byte_ranges import UnsatisfiableRange, parse_range
 from aircheck.faces.conditions import Validators, Verdict, evaluate, may_send_range
-from aircheck.service.content import FileShrank
-from aircheck.service.downloads import Download, DownloadCounters
+from aircheck.faces.raw_connection import RawConnection, raw_connection
+from aircheck.service.content import Content, FileShrank
+from aircheck.service.downloads import Download, DownloadService
 from aircheck.service.growing import Reader
 
 CHUNK_BYTES = 256 * 1024
-"""Per read and send; what a slow client can hold of our memory is this, twice."""
+"""Per read and send; what a slow client can hold of our memory is this, twice. Less than this is always read,
+as it goes into a socket at once."""
 
 _log = logging.getLogger(__name__)
 
@@ -46,13 +49,14 @@ class RecordedFileResponse(Response):
     def __init__(
         self,
         open_file: Callable[[Reader], Awaitable[Download]],
-        counters: DownloadCounters,
+        downloads: DownloadService,
         *,
         as_attachment: bool,
     ) -> None:
         super().__init__()
         self._open_file = open_file
-        self._counters = counters
+        self._sender = downloads.sender
+        self._counters = downloads.counters
         self._as_attachment = as_attachment
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,7 +66,7 @@ class RecordedFileResponse(Response):
             await _send_head(send, answer)
             if scope["method"] == "HEAD" or not answer.pieces:
                 await send({"type": "http.response.body", "body": b""})
-            elif not await _unless_gone(receive, self._send_body(send, download, answer)):
+            elif not await _unless_gone(receive, self._send_body(scope, send, download, answer)):
                 self._counters.aborted += 1
 
     @contextlib.asynccontextmanager
@@ -76,17 +80,39 @@ class RecordedFileResponse(Response):
             self._counters.active -= 1
             download.close()
 
-    async def _send_body(self, send: Send, download: Download, answer: _Answer) -> None:
+    async def _send_body(self, scope: Scope, send: Send, download: Download, answer: _Answer) -> None:
+        raw = raw_connection(scope)
         try:
-            async for chunk in _chunks(download, answer.pieces):
-                self._counters.size_bytes += len(chunk)
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            for piece in answer.pieces:
+                if raw is not None and isinstance(piece, range) and len(piece) >= CHUNK_BYTES:
+                    await self._hand_over(raw, download.content, piece)
+                    continue
+                async for chunk in _chunks(download, piece):
+                    self._counters.sent_bytes += len(chunk)
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
         except (OSError, FileShrank) as error:
             # Too late for a status: the connection is closed short of its Content-Length; clients notice.
             _log.error("download broken off file=%s error=%s", download.segment.path, error)
             self._counters.failed += 1
             return
         await send({"type": "http.response.body", "body": b""})
+
+    async def _hand_over(self, raw: RawConnection, content: Content, span: range) -> None:
+        """Have threads send the span. Comes back only if all was sent; raises OSError, `FileShrank`."""
+        is_sent, sock = False, await raw.flushed()
+        if sock >= 0:
+            transfer = self._sender.send(content, sock, span)
+            self._counters.transfers.add(transfer)
+            try:
+                is_sent = await asyncio.wrap_future(transfer.done)
+            finally:
+                self._sender.cancel(transfer)
+                self._counters.transfers.discard(transfer)
+                self._counters.sent_bytes += transfer.sent_bytes
+        if not is_sent:
+            raw.abort()
+            await asyncio.get_running_loop().create_future()
+        raw.account_for(len(span))
 
 
 def _reader(scope: Scope, request: Headers) -> Reader:
@@ -96,16 +122,15 @@ def _reader(scope: Scope, request: Headers) -> Reader:
     return Reader(f"{address} {request.get('user-agent', '')}", first.startswith("bytes=0-"))
 
 
-async def _chunks(download: Download, pieces: tuple[bytes | range, ...]) -> AsyncIterator[bytes]:
-    for piece in pieces:
-        if isinstance(piece, bytes):
-            yield piece
-            continue
-        offset = piece.start
-        while offset < piece.stop:
-            chunk = await download.content.read(offset, min(CHUNK_BYTES, piece.stop - offset))
-            offset += len(chunk)
-            yield chunk
+async def _chunks(download: Download, piece: bytes | range) -> AsyncIterator[bytes]:
+    if isinstance(piece, bytes):
+        yield piece
+        return
+    offset = piece.start
+    while offset < piece.stop:
+        chunk = await download.content.read(offset, min(CHUNK_BYTES, piece.stop - offset))
+        offset += len(chunk)
+        yield chunk
 
 
 async def _unless_gone(receive: Receive, work: Coroutine[Any, Any, None]) -> bool:

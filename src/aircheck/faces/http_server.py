@@ -14,6 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from aircheck.errors import ConfigError
+from aircheck.faces.raw_connection import offer_connections
 from aircheck.tasks import TaskGroup
 
 GRACE_S = 3
@@ -129,7 +130,8 @@ class HttpServer:
 
     def _config(self, tls: ssl.SSLContext | None) -> uvicorn.Config:
         return uvicorn.Config(
-            self._app,
+            offer_connections(self._app),
+            http="h11",
             lifespan="off",
             log_config=None,
             access_log=logging.getLogger("uvicorn.access").isEnabledFor(logging.DEBUG),

@@ -8,7 +8,8 @@ Theory of operation
     A growing file is served as a view (`growing.py`). The descriptor stays open while the download runs, so
     neither the rename to the final name nor a deletion disturbs it.
 
-    The disk is only touched in a few threads of our own. A download holds one chunk at a time.
+    The disk is only touched in a few threads of our own. What is not sent by `file_sender.py` is read, and a
+    download holds one chunk at a time.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import os
 import stat
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -29,6 +30,7 @@ from aircheck.clock import Clock
 from aircheck.facts import SegmentFacts, SegmentState
 from aircheck.service.content import Content, FinishedContent
 from aircheck.service.errors import NotFound, NotYetPlayable
+from aircheck.service.file_sender import FileSender, Transfer
 from aircheck.service.growing import GrowingContent, GrowingFiles, Reader, TimedView, Views
 
 T = TypeVar("T")
@@ -89,7 +91,14 @@ class DownloadCounters:
     active: int = 0
     aborted: int = 0
     failed: int = 0
-    size_bytes: int = 0
+    sent_bytes: int = 0
+    transfers: set[Transfer] = field(default_factory=set)
+    """Those under way, whose bytes are not in `sent_bytes` yet."""
+
+    @property
+    def size_bytes(self) -> int:
+        """All that was sent so far."""
+        return self.sent_bytes + sum(transfer.sent_bytes for transfer in self.transfers)
 
 
 class DownloadService:
@@ -107,6 +116,7 @@ class DownloadService:
     ) -> None:
         """`elsewhere` may have files under names that the catalogue does not know."""
         self.counters = DownloadCounters()
+        self.sender = FileSender()
         self._elsewhere = elsewhere
         self.as_attachment = as_attachment
         self._catalog = catalog
@@ -133,6 +143,7 @@ class DownloadService:
             ) from None
 
     async def stop(self) -> None:
+        await self.sender.stop()
         await asyncio.to_thread(self._pool.shutdown)
 
     async def _open(self, name: str, reader: Reader) -> Download:

@@ -143,6 +143,14 @@ class GrowingContent(Content):
         self._header = view.file.header
         self._start = view.file.start
 
+    def is_at_hand(self, offset: int, size: int) -> bool:
+        """See `Content`. Never: it may have to wait for bytes that are being moved."""
+        return False
+
+    def send(self, sock: int, offset: int, size: int) -> int:
+        """See `Content`. The kernel could not tell that bytes are being moved under its hands."""
+        return self._send_copy(sock, offset, size)
+
     def _read(self, offset: int, size: int) -> bytes:
         """A finalize that has to make room moves all media in place: look again whenever that happened."""
         if offset < len(self._header):

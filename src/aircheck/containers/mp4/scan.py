@@ -98,6 +98,17 @@ def _box_at(disk: Disk, offset: int) -> tuple[int, bytes, int] | None:
     return parse_header(disk.read(offset, 16))
 
 
+def media_offset(disk: Disk) -> int:
+    """Where the first fragment begins, behind all headers; 0 when the file is not ours."""
+    if disk.read(0, FREE_OFFSET) != FTYP:
+        return 0
+    offset = FREE_OFFSET
+    while (header := _box_at(disk, offset)) is not None and header[1] != b"moof":
+        size, kind, body = header
+        offset += body if kind == b"mdat" else size or disk.size_bytes
+    return offset
+
+
 def outline(disk: Disk) -> Outline:
     """What kind of file this is. Reads a few headers and the `moov`."""
     size = disk.size_bytes

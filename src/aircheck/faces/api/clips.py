@@ -38,7 +38,7 @@ def clip_routes(services: Services) -> APIRouter:
         container = None if format is None else format.value
         return RecordedFileResponse(
             lambda reader: services.clips.open_recording(recording_id, clip, container, reader),
-            services.downloads.counters,
+            services.downloads,
             as_attachment=is_attachment(services, download, disposition),
         )
 

@@ -63,17 +63,17 @@ def file_routes(services: Services) -> APIRouter:
         download: bool,
         disposition: Disposition | None,
     ) -> Response:
-        counters = services.downloads.counters
+        downloads = services.downloads
         as_attachment = is_attachment(services, download, disposition)
         if start or end:
             clip = ClipRange.parse(start, end)
             return RecordedFileResponse(
                 lambda reader: services.clips.open(name, clip, reader=reader),
-                counters,
+                downloads,
                 as_attachment=as_attachment,
             )
         return RecordedFileResponse(
-            lambda reader: services.downloads.open(name, reader), counters, as_attachment=as_attachment
+            lambda reader: downloads.open(name, reader), downloads, as_attachment=as_attachment
         )
 
     path = f"{RECORDS_PATH}/{{name:path}}"

@@ -1,0 +1,181 @@
+"""Files to sockets in threads of their own: what is downloaded does not pass through the event loop.
+
+Theory of operation
+    A download in progress is a *transfer*: a content, a socket, how far it is and where it ends. One thread
+    waits for sockets with room, by an epoll in which each is armed for one event at a time. It has the
+    content send as much as fits, and arms the socket again. What would make it wait for a disk goes to one of
+    a few other threads. The event loop hears of a transfer when it is over: neither a slow disk nor a client
+    that reads nothing nor hundreds that read fast hold it up.
+
+    A socket has room for millions of bytes, so nothing is lost by looking at the sockets a few hundred times
+    a second at most. That serves many of them each time the thread wakes up, and waking up is what costs.
+
+    The socket is used through a descriptor of the transfer's own, as whoever owns the connection may close
+    his at any time. `done` resolves when no thread will touch socket or content any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import select
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from aircheck.service.content import Content
+
+DISK_THREADS = 4
+"""Enough to keep a disk busy; more would only fight for the interpreter."""
+AT_ONCE_BYTES = 2 << 20
+"""What is sent before others have their turn; sockets rarely have more room."""
+PAUSE_S = 0.002
+"""Between two looks at the sockets. One client alone gets no more than `AT_ONCE_BYTES` in each of these."""
+
+_ARMED = select.EPOLLOUT | select.EPOLLONESHOT
+_BROKEN = select.EPOLLERR | select.EPOLLHUP
+
+
+class Transfer:
+    """A part of a content on its way to a socket.
+
+    `done` is True when all of it was sent, False when the client has gone or the transfer was cancelled; it
+    raises OSError when the disk fails, `FileShrank`.
+    """
+
+    __slots__ = ("_content", "_offset", "_stop", "begin", "done", "is_busy", "is_cancelled", "sock")
+
+    def __init__(self, content: Content, sock: int, span: range) -> None:
+        self.sock = sock
+        self.begin = self._offset = span.start
+        self.done: Future[bool] = Future()
+        # Whoever waits for it may be cancelled; that must not make it look as if the threads were done.
+        self.done.set_running_or_notify_cancel()
+        self.is_busy = self.is_cancelled = False
+        self._content = content
+        self._stop = span.stop
+
+    @property
+    def sent_bytes(self) -> int:
+        return self._offset - self.begin
+
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether `advance` need not wait for a disk."""
+        return self._content.is_at_hand(self._offset, self._next_bytes)
+
+    @property
+    def _next_bytes(self) -> int:
+        return min(AT_ONCE_BYTES, self._stop - self._offset)
+
+    def advance(self) -> bool:
+        """Send what the socket takes now. True when nothing is left. Raises OSError, `FileShrank`."""
+        with contextlib.suppress(BlockingIOError):
+            self._offset += self._content.send(self.sock, self._offset, self._next_bytes)
+        return self._offset >= self._stop
+
+
+class FileSender:
+    """The threads, from the first transfer to `stop`. All other methods are called on the event loop."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._transfers: dict[int, Transfer] = {}
+        self._thread = threading.Thread(target=self._run, name="file-sender", daemon=True)
+        self._disks = ThreadPoolExecutor(DISK_THREADS, thread_name_prefix="file-sender-disk")
+        self._is_started = False
+        self._epoll: select.epoll
+        self._leave = -1
+
+    def send(self, content: Content, sock: int, span: range) -> Transfer:
+        """Begin to send bytes of the content to a socket that does not block; `sock` stays the caller's."""
+        if not self._is_started:
+            self._start()
+        transfer = Transfer(content, os.dup(sock), span)
+        content.lend(transfer.done)
+        with self._lock:
+            self._transfers[transfer.sock] = transfer
+            self._epoll.register(transfer.sock, _ARMED)
+        return transfer
+
+    def cancel(self, transfer: Transfer) -> None:
+        """Send no more of it. `done` resolves at once, or when a thread comes back from it."""
+        with self._lock:
+            transfer.is_cancelled = True
+            if transfer.is_busy or self._transfers.get(transfer.sock) is not transfer:
+                return
+            self._let_go(transfer)
+        transfer.done.set_result(False)
+
+    async def stop(self) -> None:
+        """Cancels what is under way."""
+        for transfer in list(self._transfers.values()):
+            self.cancel(transfer)
+        if self._is_started:
+            os.eventfd_write(self._leave, 1)
+            await asyncio.to_thread(self._thread.join)
+            await asyncio.to_thread(self._disks.shutdown)
+            self._epoll.close()
+            os.close(self._leave)
+
+    def _start(self) -> None:
+        self._is_started = True
+        self._epoll = select.epoll()
+        self._leave = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._epoll.register(self._leave, select.EPOLLIN)
+        self._thread.start()
+
+    # --- in the threads ---
+
+    def _run(self) -> None:
+        while True:
+            for sock, event in self._epoll.poll():
+                if sock == self._leave:
+                    return
+                transfer = self._take(sock)
+                if transfer is None:
+                    continue
+                if transfer.is_at_hand:
+                    self._serve(transfer, event)
+                else:
+                    self._disks.submit(self._serve, transfer, event)
+            time.sleep(PAUSE_S)
+
+    def _take(self, sock: int) -> Transfer | None:
+        """None: the event is of a transfer that was cancelled; another may have its descriptor by now."""
+        with self._lock:
+            transfer = self._transfers.get(sock)
+            if transfer is None or transfer.is_busy:
+                return None
+            transfer.is_busy = True
+            return transfer
+
+    def _serve(self, transfer: Transfer, event: int) -> None:
+        outcome: bool | Exception | None = False
+        try:
+            if not (event & _BROKEN or transfer.is_cancelled):
+                outcome = transfer.advance() or None
+        except ConnectionError:
+            outcome = False
+        except Exception as error:
+            outcome = error
+        self._settle(transfer, outcome)
+
+    def _settle(self, transfer: Transfer, outcome: bool | Exception | None) -> None:
+        """None: there is more to send."""
+        with self._lock:
+            transfer.is_busy = False
+            if outcome is None and not transfer.is_cancelled:
+                self._epoll.modify(transfer.sock, _ARMED)
+                return
+            self._let_go(transfer)
+        if isinstance(outcome, Exception):
+            transfer.done.set_exception(outcome)
+        else:
+            transfer.done.set_result(bool(outcome))
+
+    def _let_go(self, transfer: Transfer) -> None:
+        del self._transfers[transfer.sock]
+        self._epoll.unregister(transfer.sock)
+        os.close(transfer.sock)
