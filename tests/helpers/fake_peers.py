@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -85,12 +86,14 @@ class Asked:
 
 
 class FakePeers:
-    """Takes in whoever comes unless `refusal` is set."""
+    """Takes in whoever comes unless `refusal` is set, once `may_answer` is."""
 
     def __init__(self) -> None:
         self.refusal: AircheckError | None = None
         self.asked: list[Asked] = []
         self.peers: list[FakePeer] = []
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
 
     @property
     def last(self) -> FakePeer:
@@ -106,6 +109,7 @@ class FakePeers:
         on_change: OnChange | None = None,
     ) -> FakePeer:
         self.asked.append(Asked("publish", offer, attempt, media_session_id, wants_recording))
+        await self.may_answer.wait()
         return self._take_in(offer, media_session_id, on_change)
 
     async def play(
@@ -117,6 +121,7 @@ class FakePeers:
         on_change: OnChange | None = None,
     ) -> FakePeer:
         self.asked.append(Asked("play", offer, attempt, media_session_id))
+        await self.may_answer.wait()
         return self._take_in(offer, media_session_id, on_change)
 
     def _take_in(self, offer: str, media_session_id: str | None, on_change: OnChange | None) -> FakePeer:

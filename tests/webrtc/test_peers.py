@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from functools import partial
 
 import pytest
+from helpers.packets import audio, batch, new_stream, video
 from helpers.peers_world import PeersWorld
+from helpers.raw_peer import offer
 from helpers.rtc_client import RtcClient, until
 
 from aircheck.facts import EndReason
+from aircheck.webrtc import peers as peers_module
+from aircheck.webrtc.errors import StreamNotFound, StreamNotReady
 from aircheck.webrtc.peer import Peer
 from aircheck.webrtc.states import Info, PeerState, PeerTimeouts
 
@@ -51,6 +56,52 @@ async def test_who_watches_before_the_first_picture_hears_at_once_and_sees_when_
             begin.set()
             picture = await viewer.received["video"].recv()
         assert (picture.width, picture.height) == (160, 120)
+
+
+async def test_who_comes_with_the_first_sound_of_an_encoder_is_promised_its_pictures() -> None:
+    async with PeersWorld.opened() as world, RtcClient() as viewer:
+        stream = new_stream("cam")
+        world.registry.publish(stream)
+        watching = asyncio.create_task(viewer.play(world.play))
+        await asyncio.sleep(0.1)
+        stream.publish(batch([audio(0)], changed=True, arrival_ns=time.time_ns()))
+        await asyncio.sleep(0.1)
+        assert not watching.done()
+        stream.publish(batch([video(0, key=True)], changed=True, arrival_ns=time.time_ns()))
+        await watching
+        assert "H264/90000" in viewer.answer
+        assert "opus/48000" in viewer.answer
+
+
+async def test_stream_that_shows_sound_only_is_not_waited_for_long() -> None:
+    pictures = ("m=video 9 UDP/TLS/RTP/SAVPF 96", "a=mid:1", "a=recvonly", "a=rtpmap:96 H264/90000")
+    async with PeersWorld.opened() as world:
+        stream = new_stream("cam")
+        world.registry.publish(stream)
+        stream.publish(batch([audio(0)], changed=True, arrival_ns=time.time_ns() - peers_module.SETTLED_NS))
+        answer = await world.play(offer(direction="recvonly", lines=pictures))
+        assert "m=audio 9 " in answer
+        assert "m=video 0 " in answer
+
+
+async def test_stream_that_shows_nothing_is_refused_as_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers_module, "READY_S", 0.1)
+    async with PeersWorld.opened() as world, RtcClient() as viewer:
+        world.registry.publish(new_stream("cam"))
+        with pytest.raises(StreamNotReady):
+            await viewer.play(world.play)
+
+
+async def test_stream_that_ends_while_it_is_waited_for_is_not_there() -> None:
+    async with PeersWorld.opened() as world, RtcClient() as viewer:
+        stream = new_stream("cam")
+        world.registry.publish(stream)
+        watching = asyncio.create_task(viewer.play(world.play))
+        await asyncio.sleep(0.1)
+        world.registry.end(stream, EndReason.UNPUBLISHED, time.time_ns())
+        with pytest.raises(StreamNotFound) as refusal:
+            await watching
+        assert not isinstance(refusal.value, StreamNotReady)
 
 
 async def test_viewers_are_told_that_the_publisher_has_stopped() -> None:

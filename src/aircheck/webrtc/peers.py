@@ -10,7 +10,7 @@ import asyncio
 import logging
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field, replace
 
 from aircheck.clock import Clock
@@ -46,6 +46,11 @@ from aircheck.wire import sdp
 _log = logging.getLogger(__name__)
 
 TICK_S = 0.05
+READY_S = 1.5
+"""How long who watches waits for a stream that has just begun to show what it has."""
+SETTLED_NS = 500_000_000
+"""After the first packet of one track those of the others have come."""
+_READY_CHECK_S = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,11 +193,8 @@ class Peers:
             self._check_room(media_session_id)
             _admitted(await self._gatekeeper.may_play(attempt))
             self._check_room(media_session_id)
-            stream = self._registry.find(attempt.name, attempt.app)
-            if stream is None:
-                raise StreamNotFound(
-                    f"no stream {attempt.name!r}", remedy="publish it first, or ask for a name that is live"
-                )
+            stream = await self._find_stream(attempt, {media.kind for media in description.media})
+            self._check_room(media_session_id)
             wanted = wanted_of(stream, self.transcoding, self._promised_by(stream))
             if not stream.tracks or not wanted:
                 raise StreamNotReady(
@@ -205,6 +207,26 @@ class Peers:
             peer = self._new_peer(PeerKind.PLAY, attempt, media_session_id, make_sink, on_change)
             self._agree(peer, lambda way: negotiate.answer_viewer(description, wanted, way))
             return peer
+
+    async def _find_stream(self, attempt: Attempt, kinds: Set[str]) -> Stream:
+        """Who comes with the first sound is not to go without pictures: lines are agreed on only once."""
+        stream = self._registry.find(attempt.name, attempt.app)
+        end_s = self._context.clock.monotonic_s() + READY_S
+        while stream is not None and stream.is_live and not self._has_shown(stream, kinds):
+            if self._context.clock.monotonic_s() > end_s:
+                break
+            await asyncio.sleep(_READY_CHECK_S)
+        if stream is None or not stream.is_live:
+            raise StreamNotFound(
+                f"no stream {attempt.name!r}", remedy="publish it first, or ask for a name that is live"
+            )
+        return stream
+
+    def _has_shown(self, stream: Stream, kinds: Set[str]) -> bool:
+        if not stream.tracks or self._promised_by(stream):
+            return bool(stream.tracks)
+        age_ns = self._context.clock.wall_ns() - stream.first_arrival_ns
+        return age_ns > SETTLED_NS or kinds <= {track.kind for track in stream.tracks}
 
     def _check_room(self, media_session_id: str | None) -> None:
         if self._is_closing or len(self._peers) >= self.rules.max_peers:
@@ -296,6 +318,7 @@ class Peers:
             on_ended=ended,
         )
         viewer.start()
+        self._registry.viewer_joined(peer.attempt)
         return viewer
 
     def _promised_by(self, stream: Stream) -> tuple[Track, ...]:
@@ -330,6 +353,8 @@ class Peers:
 
     def _forget(self, peer: Peer) -> None:
         self._peers.pop(peer.id, None)
+        if peer.kind is PeerKind.PLAY:
+            self._registry.viewer_left(peer.attempt)
         self._media.update(peer.notices())
         self._sent_packets += peer.sent_packets
         key = (peer.attempt.app, peer.attempt.name)

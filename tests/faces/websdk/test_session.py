@@ -265,35 +265,20 @@ async def test_publishing_is_told_when_all_that_was_announced_flows(
     assert page.statuses == [("PUBLISHING", "")]
 
 
-async def test_stream_that_has_no_media_yet_is_waited_for(
-    page: Page, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(streams_module, "READY_CHECKS", 1000)
-    await page.connect()
-    page.peers.refusal = errors.StreamNotReady("no")
-    await page.play()
-    await asyncio.sleep(0.1)
-    assert page.said == []
-    page.peers.refusal = None
-    await asyncio.sleep(0.1)
-    assert page.said[0][0] == "setRemoteSDP"
-
-
-async def test_stream_that_has_no_media_for_long_is_not_ready(page: Page) -> None:
+async def test_stream_that_has_no_media_is_not_ready(page: Page) -> None:
     await page.connect()
     page.peers.refusal = errors.StreamNotReady("no")
     await page.play()
     assert page.statuses == [("FAILED", "Publish stream is not ready")]
 
 
-async def test_page_that_stops_while_it_waits_is_obeyed(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams_module, "READY_CHECKS", 1000)
+async def test_page_that_stops_while_it_waits_is_obeyed(page: Page) -> None:
     await page.connect()
-    page.peers.refusal = errors.StreamNotReady("no")
+    page.peers.may_answer.clear()
     await page.play()
     await page.say("stopStream", mediaSessionId="v1")
-    page.peers.refusal = None
-    await asyncio.sleep(0.1)
+    page.peers.may_answer.set()
+    await settle()
     assert page.statuses == [("STOPPED", "Stopped by user")]
 
 

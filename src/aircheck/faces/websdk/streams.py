@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,7 +15,6 @@ from aircheck.media.track import Kind
 from aircheck.service.peers import Peer, Peers, check_stream_name
 from aircheck.service.recorded_names import RecordedFile, RecordedNames
 from aircheck.tasks import TaskGroup
-from aircheck.webrtc.errors import StreamNotReady
 from aircheck.webrtc.states import PeerState
 
 READY_CHECK_S = 0.03
@@ -119,20 +117,12 @@ class SdkStream:
         )
 
     async def _play(self, offer: str, attempt: Attempt) -> Peer:
-        """A stream that is there but has no media yet is waited for a moment."""
-
         def changed(peer: Peer) -> None:
             if peer.is_connected:
                 self._tell(Status.PLAYING)
             elif peer.is_closed:
                 self._tasks.spawn(self._end(peer.state, peer.info), f"end {self.media_session_id}")
 
-        for _ in range(READY_CHECKS):
-            with contextlib.suppress(StreamNotReady):
-                return await self._streams.peers.play(
-                    offer, attempt, media_session_id=self.media_session_id, on_change=changed
-                )
-            await asyncio.sleep(READY_CHECK_S)
         return await self._streams.peers.play(
             offer, attempt, media_session_id=self.media_session_id, on_change=changed
         )
