@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 
 from aircheck.errors import StreamError
 from aircheck.facts import EndReason
+from aircheck.hub.gatekeeper import Attempt
 from aircheck.hub.stream import Stream
 
 StreamListener = Callable[[Stream], None]
+ViewerListener = Callable[[Attempt], None]
 
 
 class StreamNameInUse(StreamError):
@@ -23,12 +25,17 @@ class StreamNameInUse(StreamError):
 
 
 class Registry:
-    """The live streams of this node. Listeners run on the loop, in the order in which they were added."""
+    """The live streams of this node, and word of who watches them.
+
+    Listeners run on the loop, in the order in which they were added.
+    """
 
     def __init__(self) -> None:
         self._streams: dict[tuple[str, str], Stream] = {}
         self._on_published: list[StreamListener] = []
         self._on_ended: list[StreamListener] = []
+        self._on_joined: list[ViewerListener] = []
+        self._on_left: list[ViewerListener] = []
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -41,6 +48,10 @@ class Registry:
             self._on_published.append(published)
         if ended is not None:
             self._on_ended.append(ended)
+
+    def listen_to_viewers(self, *, joined: ViewerListener, left: ViewerListener) -> None:
+        self._on_joined.append(joined)
+        self._on_left.append(left)
 
     def publish(self, stream: Stream) -> None:
         """Make a stream known. Raises `StreamNameInUse`: the first publisher of a name keeps it."""
@@ -60,6 +71,16 @@ class Registry:
         stream.end(reason, at_ns)
         for listener in self._on_ended:
             listener(stream)
+
+    def viewer_joined(self, attempt: Attempt) -> None:
+        """A peer that was let in watches a stream now."""
+        for listener in self._on_joined:
+            listener(attempt)
+
+    def viewer_left(self, attempt: Attempt) -> None:
+        """It does so no more; may be said of a peer that never came to it."""
+        for listener in self._on_left:
+            listener(attempt)
 
     def find(self, name: str, app: str | None = None) -> Stream | None:
         """The stream of that application, else any of that name: viewers often know only the name."""

@@ -70,6 +70,7 @@ class RtmpSession:
         self.started_s = self.last_received_s = server.clock.monotonic_s()
         self.publications: dict[int, Publication] = {}
         self.viewers: dict[int, Viewer] = {}
+        self._watching: dict[int, Attempt] = {}
         self._server = server
         self._conn = ServerConnection(limits=server.limits, session=self.session_id)
         self._idle_since_s = self.started_s
@@ -143,7 +144,7 @@ class RtmpSession:
             self.close(EndReason.TIMED_OUT)
 
     def play_ended(self, stream_id: int, reason: EndReason) -> None:
-        self.viewers.pop(stream_id, None)
+        self._forget_viewer(stream_id)
         self._conn.end_play(stream_id)
         self._flush()
 
@@ -350,6 +351,8 @@ class RtmpSession:
         self._flush()
         viewer = self._server.new_viewer(stream, self, event.stream_id)
         self.viewers[event.stream_id] = viewer
+        self._watching[event.stream_id] = attempt
+        self._server.registry.viewer_joined(attempt)
         viewer.start()
 
     def _close_stream(self, stream_id: int) -> None:
@@ -422,9 +425,14 @@ class RtmpSession:
         self.link.set_batched(bool(self.publications) and not self.viewers and not awaited)
 
     def _stop_viewer(self, stream_id: int) -> None:
-        viewer = self.viewers.pop(stream_id, None)
+        viewer = self._forget_viewer(stream_id)
         if viewer is not None:
             viewer.stop()
+
+    def _forget_viewer(self, stream_id: int) -> Viewer | None:
+        if (attempt := self._watching.pop(stream_id, None)) is not None:
+            self._server.registry.viewer_left(attempt)
+        return self.viewers.pop(stream_id, None)
 
     def _unpublish(self, stream_id: int, reason: EndReason) -> None:
         publication = self.publications.pop(stream_id)

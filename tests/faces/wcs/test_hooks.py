@@ -192,6 +192,37 @@ async def test_viewers_are_asked_about_and_their_end_is_told(there: HttpBackend)
     ]
 
 
+@pytest.mark.parametrize("who", ["viewer", "publisher"])
+async def test_the_end_of_watching_is_told_before_the_peer_goes(there: HttpBackend, who: str) -> None:
+    async with running(there) as rig, Peer(rig.address) as publisher, Peer(rig.address) as viewer:
+        published = await publisher.publish("cam")
+        watched = await viewer.play("cam")
+        if who == "viewer":
+            await viewer.unpublish(watched)
+        else:
+            await publisher.unpublish(published)
+            await viewer.get(ev.StreamClosed)
+            publisher.connection.publish("cam")
+            await publisher.flush()
+            await publisher.get(ev.Published)
+        viewer.connection.play("cam")
+        await viewer.flush()
+        await viewer.get(ev.Playing)
+        viewer_id = there.question("playStream").body["sessionId"]
+    own = [
+        name
+        for name, one in zip(there.methods, there.questions, strict=True)
+        if one.body["sessionId"] == viewer_id and name not in ASKED
+    ]
+    watching = ["StreamStatusEvent PLAYING", "stopStream", "StreamStatusEvent STOPPED"]
+    assert own == [
+        "ConnectionStatusEvent ESTABLISHED",
+        *watching,
+        *watching,
+        "ConnectionStatusEvent DISCONNECTED",
+    ]
+
+
 async def test_nobody_is_said_to_watch_what_is_not_there(there: HttpBackend) -> None:
     async with running(there) as rig, Peer(rig.address) as viewer:
         await viewer.connect()

@@ -71,7 +71,7 @@ class _Session:
     connection: Mapping[str, Any]
     policies: Mapping[str, MethodPolicy] = field(default_factory=dict)
     refusal: str = ""
-    plays: list[Mapping[str, Any]] = field(default_factory=list)
+    plays: list[tuple[Attempt, Mapping[str, Any]]] = field(default_factory=list)
 
 
 class WcsHooks:
@@ -101,6 +101,7 @@ class WcsHooks:
         self._tasks = TaskGroup("hooks of WCS")
         self._announcing: dict[str, asyncio.Task[None]] = {}
         registry.listen(published=self._published, ended=self._ended)
+        registry.listen_to_viewers(joined=self._joined, left=self._left)
 
     # what rooms that let peers in ask
 
@@ -128,9 +129,8 @@ class WcsHooks:
         if connecting.cancelled() or connecting.exception() is not None:
             return
         session = connecting.result()
-        for play in session.plays:
-            self._tell(session, session_id, "stopStream", {**play, "status": "STOPPED"})
-            self._tell(session, session_id, "StreamStatusEvent", {**play, "status": "STOPPED"})
+        for _, play in session.plays:
+            self._tell_stopped(session, session_id, play)
         self._tell_connection(session, session_id, "DISCONNECTED")
 
     # asking
@@ -151,9 +151,6 @@ class WcsHooks:
         if refusal:
             self._tell(session, attempt.session_id, "StreamStatusEvent", {**body, "status": "FAILED"})
             return Admission(False, reason=refusal)
-        if method == "playStream" and self._registry.find(attempt.name, attempt.app) is not None:
-            session.plays.append(body)
-            self._tell(session, attempt.session_id, "StreamStatusEvent", {**body, "status": "PLAYING"})
         return admission
 
     async def _connected(self, url: str, attempt: Attempt, login: str) -> _Session:
@@ -236,16 +233,40 @@ class WcsHooks:
         self._tell_stream(stream, "unPublishStream", "UNPUBLISHED")
         self._tell_stream(stream, "StreamStatusEvent", "UNPUBLISHED")
 
+    def _joined(self, attempt: Attempt) -> None:
+        if (session := self._known(attempt.session_id)) is not None:
+            body = self._attempted(attempt, "playStream")
+            session.plays.append((attempt, body))
+            self._tell(session, attempt.session_id, "StreamStatusEvent", {**body, "status": "PLAYING"})
+
+    def _left(self, attempt: Attempt) -> None:
+        session = self._known(attempt.session_id)
+        play = next((play for play in session.plays if play[0] == attempt), None) if session else None
+        if session is not None and play is not None:
+            session.plays.remove(play)
+            self._tell_stopped(session, attempt.session_id, play[1])
+
+    def _known(self, session_id: str) -> _Session | None:
+        """The session of a peer that the backend has been asked about."""
+        connecting = self._sessions.get(session_id)
+        if connecting is None or not connecting.done():
+            return None
+        return None if connecting.cancelled() or connecting.exception() is not None else connecting.result()
+
+    def _tell_stopped(self, session: _Session, session_id: str, play: Mapping[str, Any]) -> None:
+        self._tell(session, session_id, "stopStream", {**play, "status": "STOPPED"})
+        self._tell(session, session_id, "StreamStatusEvent", {**play, "status": "STOPPED"})
+
     def _tell_stream(self, stream: Stream, method: str, status: str) -> None:
-        connecting = self._sessions.get(stream.facts.session_id)
-        if connecting is None or not connecting.done() or connecting.cancelled():
+        session = self._known(stream.facts.session_id)
+        if session is None:
             return
         record_name = self._record_name(stream.id)
         body = stream_object(
             _with_tracks(stream), status, record=record_name is not None, recordName=record_name
         )
         session_id = stream.facts.session_id
-        self._tell(connecting.result(), session_id, method, {**body, "nodeId": self._node_id})
+        self._tell(session, session_id, method, {**body, "nodeId": self._node_id})
 
     def _tell_connection(self, session: _Session, session_id: str, status: str) -> None:
         self._tell(session, session_id, "ConnectionStatusEvent", {**session.connection, "status": status})
