@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from aircheck.app.plans import recording_plan
+from aircheck.containers.capability import Container
+from aircheck.media.track import Codec
 from aircheck.recording.naming import OnConflict
 from aircheck.recording.plan import AudioPlan, Mp4Audio, RecordingPlan
 from aircheck.recording.rotation import RotationRule
@@ -33,6 +35,8 @@ def test_every_wish_about_recordings_is_in_the_plan(monkeypatch: pytest.MonkeyPa
                 "queue_max_bytes": "2MiB",
                 "reserve_kb": 8,
                 "format": "webm",
+                "formats": {"h264": "ts"},
+                "starts_on_keyframe": False,
                 "mp4_audio": "aac",
                 "audio_sample_rate": 11_025,
                 "audio_channels": 1,
@@ -58,7 +62,8 @@ def test_every_wish_about_recordings_is_in_the_plan(monkeypatch: pytest.MonkeyPa
         settle_s=3,
         min_free_bytes=1024 * 1024,
         container="webm",
-        vp9_to_webm=True,
+        preferred=((Codec.H264, Container.TS),),
+        starts_on_keyframe=False,
         audio=AudioPlan(sample_rate=11_025, channels=1, bitrate_mode=0, mp4=Mp4Audio.AAC),
     )
     assert plan.template.text == "stream-{mediaSessionId}-{login}"
@@ -70,3 +75,4 @@ def test_what_is_left_out_never_ends_a_recording() -> None:
     assert not plan.rotation.is_rotating
     assert plan.reconnect_s == 0
     assert plan.on_conflict is OnConflict.FREE_NUMBER
+    assert plan.preferred == ((Codec.VP9, Container.WEBM),)

@@ -388,6 +388,21 @@ async def test_a_recording_that_joins_midway_begins_with_a_picture(tmp_path: Pat
     assert segments[0].start_pts_ms == 2000
 
 
+async def test_a_recording_that_need_not_begin_with_a_picture_begins_at_once(tmp_path: Path) -> None:
+    batches = list(av_batches(5000, gop_ms=2000))
+    async with Rig(tmp_path) as rig:
+        stream = new_stream("cam")
+        await feed(stream, batches[:3])
+        plan = make_plan(tmp_path, starts_on_keyframe=False)
+        recording = rig.recorder.record(stream, plan, requested_by="test")
+        await feed(stream, batches[3:])
+        _, segments = await rig.finish(recording)
+    kept, late = payloads(segments[0].path), sent(batches[3:])
+    assert kept["audio"] == late["audio"]
+    assert kept["video"] == sent(batches)["video"][50:]
+    assert 4350 <= segments[0].duration_ms <= 4450
+
+
 async def test_the_names_of_rotated_files_are_numbered_while_they_grow(tmp_path: Path) -> None:
     plan = make_plan(tmp_path, "{streamName}-{endTime}", rotation=RotationRule(duration_ms=60_000))
     async with Rig(tmp_path) as rig:

@@ -13,6 +13,7 @@ from helpers.packets import VIDEO, batch, new_stream
 from helpers.recorder_rig import Rig, make_plan
 from helpers.sound import g711_batches
 
+from aircheck.containers.capability import Container
 from aircheck.containers.recover import read_note
 from aircheck.containers.verify import verify_file
 from aircheck.facts import EndReason, Event, EventKind, RecordingFacts, RecordingState, SegmentFacts
@@ -142,6 +143,14 @@ async def test_pictures_that_do_not_fit_take_the_nearest_container_and_say_so(
     assert event.facts["container"] == "mkv"
     assert "container changed stream=cam" in caplog.text
     assert rig.journal.recordings[facts.id].container == "mkv"
+
+
+async def test_pictures_that_another_container_is_preferred_for_go_there(rig: Rig, tmp_path: Path) -> None:
+    plan = make_plan(tmp_path, preferred=((Codec.H264, Container.TS), (Codec.VP8, Container.WEBM)))
+    facts, (segment,) = await record(rig, g711_batches(2, tmp_path), plan)
+    assert facts.container == segment.container == "ts"
+    assert codecs(segment.path) == ["h264", "aac"], "what the preferred container cannot hold is transcoded"
+    assert not events(rig, EventKind.CONTAINER_CHANGED)
 
 
 async def test_a_late_track_that_does_not_fit_begins_another_file(rig: Rig, tmp_path: Path) -> None:

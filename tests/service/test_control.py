@@ -235,6 +235,8 @@ def test_options_take_the_place_of_what_the_settings_say() -> None:
         rotation="20",
         data=True,
         rotation_index=False,
+        rotation_waits_for_keyframe=False,
+        starts_on_keyframe=False,
         pre_roll_ms=1500,
         max_duration_ms=5000,
         reconnect_ms=2500,
@@ -243,8 +245,11 @@ def test_options_take_the_place_of_what_the_settings_say() -> None:
     ).laid_over(plan)
     assert changed.container == "mkv"
     assert changed.template.text == "{streamName}/{startTime}"
-    assert changed.rotation == RotationRule(20_000, is_aligned=True, utc_offset_ms=7)
+    assert changed.rotation == RotationRule(
+        20_000, is_aligned=True, utc_offset_ms=7, waits_for_keyframe=False
+    )
     assert not changed.has_rotation_index
+    assert not changed.starts_on_keyframe
     assert changed.keeps_data
     assert (changed.pre_roll_ms, changed.max_duration_ms, changed.reconnect_s) == (1500, 5000, 2.5)
     assert changed.splits_at_reconnect

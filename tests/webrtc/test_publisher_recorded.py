@@ -14,6 +14,7 @@ from helpers.recorder_rig import Rig, make_plan
 from helpers.rtp_media import Publication, SendTrack, make_clip, renumbered, track_of_clip
 from helpers.tools import requires
 
+from aircheck.containers.capability import Container
 from aircheck.containers.verify import FileVerdict, verify_file
 from aircheck.facts import EndReason, SegmentFacts
 from aircheck.media.track import Codec
@@ -36,9 +37,8 @@ def browser_tracks(folder: Path, video: Codec | None, audio: Codec | None, **opt
 
 async def record(publication: Publication, rig: Rig, **plan: object) -> list[SegmentFacts]:
     """Publish to the end into a recording; returns its files."""
-    recording = rig.recorder.record(
-        publication.stream, make_plan(rig.root, vp9_to_webm=True, **plan), requested_by="test"
-    )  # type: ignore[arg-type]
+    made = make_plan(rig.root, preferred=((Codec.VP9, Container.WEBM),), **plan)
+    recording = rig.recorder.record(publication.stream, made, requested_by="test")
     while not publication.browser.is_done:
         publication.run(0.2)
         await asyncio.sleep(0)

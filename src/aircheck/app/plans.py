@@ -6,7 +6,9 @@ import socket
 from dataclasses import replace
 from pathlib import Path
 
+from aircheck.containers.capability import Container, Preferred
 from aircheck.faces.wcs.app import WcsOptions
+from aircheck.media.track import Codec
 from aircheck.recording.hooks import HookPlan
 from aircheck.recording.naming import NameTemplate, OnConflict
 from aircheck.recording.plan import AudioPlan, Mp4Audio, RecordingPlan
@@ -30,7 +32,7 @@ def recording_plan(record: RecordSettings) -> RecordingPlan:
             record.name, encoding=record.name_encoding, excluded_characters=record.name_exclude_characters
         ),
         container=record.format,
-        vp9_to_webm=record.vp9_to_webm,
+        preferred=_preferred(record),
         audio=AudioPlan(
             sample_rate=record.audio_sample_rate,
             channels=record.audio_channels,
@@ -38,6 +40,7 @@ def recording_plan(record: RecordSettings) -> RecordingPlan:
             mp4=Mp4Audio(record.mp4_audio),
         ),
         keeps_data=record.data,
+        starts_on_keyframe=record.starts_on_keyframe,
         rotation=_rotation(record),
         has_rotation_index=record.rotation_index,
         pre_roll_ms=round(record.pre_roll_s * 1000),
@@ -50,6 +53,13 @@ def recording_plan(record: RecordSettings) -> RecordingPlan:
         settle_s=record.settle_s,
         min_free_bytes=record.min_free_bytes,
     )
+
+
+def _preferred(record: RecordSettings) -> Preferred:
+    wanted = {Codec(codec): Container(container) for codec, container in record.formats.items()}
+    if record.vp9_to_webm and Container(record.format) is Container.MP4:
+        wanted.setdefault(Codec.VP9, Container.WEBM)
+    return tuple(wanted.items())
 
 
 def _rotation(record: RecordSettings) -> RotationRule:

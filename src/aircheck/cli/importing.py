@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import get_args
 
-from aircheck.faces.wcs.properties import ImportedSettings, read_flashphoner_properties
+from aircheck.faces.wcs.properties import ImportedSettings, Value, read_flashphoner_properties
 from aircheck.settings import RecordSettings, Settings, load_settings
 
 
@@ -34,6 +34,8 @@ def to_toml(imported: ImportedSettings, path: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _toml_value(value: str | int | bool) -> str:
+def _toml_value(value: Value) -> str:
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_toml_value(each)}' for key, each in value.items())} }}"
     # Texts of JSON are texts of TOML, but for DEL, which only TOML wants to be escaped.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

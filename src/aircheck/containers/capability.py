@@ -46,17 +46,19 @@ def can_hold(container: Container, codec: Codec) -> bool:
     return codec in _HOLDS[container]
 
 
-def nearest(container: Container, codecs: Iterable[Codec], *, vp9_to_webm: bool = False) -> Container:
+Preferred = tuple[tuple[Codec, "Container"], ...]
+"""Containers for pictures of certain codecs, the most important first."""
+
+
+def nearest(container: Container, codecs: Iterable[Codec], preferred: Preferred = ()) -> Container:
     """`container` itself if it can hold all of the codecs, else the next best that can.
 
-    Data tracks never decide: where they do not fit they are left out. `vp9_to_webm`: VP9 is put into WebM
-    rather than into MP4, as long as WebM holds the rest too.
+    Data tracks never decide: where they do not fit they are left out. `preferred` containers come before
+    `container` for streams with their codecs, as long as they hold the rest too.
     """
     wanted = frozenset(codec for codec in codecs if codec.kind is not Kind.DATA)
-    is_vp9 = vp9_to_webm and Codec.VP9 in wanted and container is Container.MP4
-    if is_vp9 and wanted <= _HOLDS[Container.WEBM]:
-        return Container.WEBM
-    candidates = (container, *_INSTEAD[container])
+    first = (one for codec, one in preferred if codec in wanted)
+    candidates = (*first, container, *_INSTEAD[container])
     return next((one for one in candidates if wanted <= _HOLDS[one]), Container.MKV)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from aircheck.containers.audio_codecs import AudioTarget
-from aircheck.containers.capability import Container, can_hold, nearest
+from aircheck.containers.capability import Container, Preferred, can_hold, nearest
 from aircheck.media import opus
 from aircheck.media.track import Codec, Track
 from aircheck.recording.plan import AudioPlan, RecordingPlan
@@ -18,11 +18,11 @@ class AudioPolicy:
 
     container: Container
     audio: AudioPlan
-    vp9_to_webm: bool = False
+    preferred: Preferred = ()
 
     @classmethod
     def of(cls, plan: RecordingPlan) -> AudioPolicy:
-        return cls(Container(plan.container), plan.audio, plan.vp9_to_webm)
+        return cls(Container(plan.container), plan.audio, plan.preferred)
 
     @property
     def target(self) -> AudioTarget:
@@ -39,15 +39,18 @@ class AudioPolicy:
         """Whether a track of sound is transcoded: copied wherever the container can hold it.
 
         Pictures `beside` it that the container does not take lead to another container, which then counts:
-        to one that takes the sound as well.
+        to one that takes the sound as well. So do those that another one is preferred for, but where that one
+        takes what sound is transcoded to, it stays.
         """
         pictures = [other.codec for other in beside if other.is_video]
         container = self._nearest(pictures)
-        if container is not self.container:
+        is_preferred = any(codec in pictures and one is container for codec, one in self.preferred)
+        stays = container is self.container or (is_preferred and can_hold(container, self.target.codec))
+        if not stays:
             container = self._nearest([*pictures, track.codec])
         if not can_hold(container, track.codec):
             return True
         return container is Container.MP4 and not self.audio.mp4.takes(track.codec)
 
     def _nearest(self, codecs: Iterable[Codec]) -> Container:
-        return nearest(self.container, codecs, vp9_to_webm=self.vp9_to_webm)
+        return nearest(self.container, codecs, self.preferred)

@@ -107,9 +107,11 @@ class Filing:
         """The one that is wanted if it can hold the tracks, else the nearest that can, said aloud."""
         plan = recording.plan
         codecs_of_tracks = (track.codec for track in tracks)
-        container = nearest(Container(plan.container), codecs_of_tracks, vp9_to_webm=plan.vp9_to_webm)
+        container = nearest(Container(plan.container), codecs_of_tracks, plan.preferred)
         if container != recording.facts.container:
             recording.facts = replace(recording.facts, container=container.value)
+            if any((track.codec, container) in plan.preferred for track in tracks):
+                return container
             codecs = [track.codec.value for track in tracks]
             _log.warning(
                 "container changed stream=%s recording=%s wanted=%s container=%s codecs=%s",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from aircheck.containers.capability import Preferred
 from aircheck.media.track import Codec
 from aircheck.recording.naming import NameTemplate, OnConflict
 from aircheck.recording.rotation import NEVER, RotationRule
@@ -42,7 +43,9 @@ class RecordingPlan:
     """Settings of one recording. Folders are absolute.
 
     `container` is what is wanted: pictures that it cannot hold are put into the nearest one that can, and
-    with `vp9_to_webm` VP9 into WebM rather than MP4.
+    pictures that another one is `preferred` for into that, if it holds the sound too.
+    `starts_on_keyframe`: off, one that joins a running stream has its sound from the first moment on, and
+    pictures from the next key frame.
     `pre_roll_ms` begins that much in the past, at a key frame, as far as the stream's back buffer reaches.
     `keeps_data` keeps data messages (onMetaData, cue points, text) beside audio and video.
     `max_duration_ms` ends the recording after that much media. `reconnect_s` is how long it waits for a
@@ -58,11 +61,12 @@ class RecordingPlan:
     growing_dir: Path
     template: NameTemplate
     container: str = "mp4"
-    vp9_to_webm: bool = False
+    preferred: Preferred = ()
     audio: AudioPlan = AudioPlan()
     rotation: RotationRule = NEVER
     has_rotation_index: bool = True
     keeps_data: bool = False
+    starts_on_keyframe: bool = True
     pre_roll_ms: int = 0
     max_duration_ms: int | None = None
     reconnect_s: float = 0.0

@@ -97,7 +97,9 @@ class Recording:
         self._close_segment = close_segment
         self._on_gap = on_gap
         self._on_ended = on_ended
-        self._settling: Settling | None = Settling(stream, plan.settle_s, self._settle)
+        self._settling: Settling | None = Settling(
+            stream, plan.settle_s, self._settle, starts_on_keyframe=plan.starts_on_keyframe
+        )
         self._skipped_while_settling = 0
         self._segmenter = Segmenter(plan.rotation, self._open_next, self._close)
         self._patience = Patience(clock)

@@ -20,7 +20,9 @@ class Settling:
     `on_due` is called on the loop when the time is over; who has enough then calls `end`.
     """
 
-    def __init__(self, stream: Stream, settle_s: float, on_due: Callable[[], None]) -> None:
+    def __init__(
+        self, stream: Stream, settle_s: float, on_due: Callable[[], None], *, starts_on_keyframe: bool = True
+    ) -> None:
         self.held_bytes = 0
         self.skipped_packets = 0
         """What came before the first key frame of a stream that was joined midway."""
@@ -30,7 +32,7 @@ class Settling:
         self._held: list[Batch] = []
         self._kinds: set[Kind] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self.waits_for_keyframe = stream.counters.packets > 0
+        self.waits_for_keyframe = starts_on_keyframe and stream.counters.packets > 0
         """A stream that runs already: sound from before the first picture would play to a black screen."""
 
     def hold(self, batch: Batch) -> bool:

@@ -37,6 +37,8 @@ class RecordingOptions:
     rotation: str | None = None
     rotation_aligned: bool | None = None
     rotation_index: bool | None = None
+    rotation_waits_for_keyframe: bool | None = None
+    starts_on_keyframe: bool | None = None
     pre_roll_ms: int | None = None
     max_duration_ms: int | None = None
     reconnect_ms: int | None = None
@@ -48,12 +50,14 @@ class RecordingOptions:
         changes: dict[str, Any] = {}
         if self.container is not None:
             changes["container"] = _one_of("container", self.container, CONTAINERS)
-            changes["vp9_to_webm"] = False
+            changes["preferred"] = ()
         if self.data is not None:
             changes["keeps_data"] = self.data
         if self.name is not None:
             changes["template"] = _template(self.name, plan.template)
-        if self.rotation is not None or self.rotation_aligned is not None:
+        if self.starts_on_keyframe is not None:
+            changes["starts_on_keyframe"] = self.starts_on_keyframe
+        if (self.rotation, self.rotation_aligned, self.rotation_waits_for_keyframe) != (None, None, None):
             changes["rotation"] = self._rotation(plan.rotation)
         if self.rotation_index is not None:
             changes["has_rotation_index"] = self.rotation_index
@@ -73,7 +77,7 @@ class RecordingOptions:
         return replace(plan, **changes)
 
     def _rotation(self, planned: RotationRule) -> RotationRule:
-        """Zone and key frames stay as planned; so does the alignment, if there is a duration to align."""
+        """The zone stays as planned; so does the alignment, if there is a duration to align."""
         length = planned if self.rotation is None else _parsed_rotation(self.rotation)
         if self.rotation_aligned and length.duration_ms is None:
             raise InvalidRequest(
@@ -81,11 +85,13 @@ class RecordingOptions:
                 remedy='give a rotation in seconds with it, such as "3600"',
             )
         is_aligned = planned.is_aligned if self.rotation_aligned is None else self.rotation_aligned
+        waits = self.rotation_waits_for_keyframe
         return replace(
             planned,
             duration_ms=length.duration_ms,
             size_bytes=length.size_bytes,
             is_aligned=is_aligned and length.duration_ms is not None,
+            waits_for_keyframe=planned.waits_for_keyframe if waits is None else waits,
         )
 
 

@@ -45,7 +45,7 @@ def plan_of_mode(stream: Stream, plan: RecordingPlan) -> RecordingPlan | None:
     return replace(
         plan,
         container=(Container.MP4 if is_mp4 else Container.FLV).value,
-        vp9_to_webm=False,
+        preferred=(),
         template=NameTemplate.parse(
             "{streamName}",
             encoding=plan.template.encoding,

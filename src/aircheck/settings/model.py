@@ -329,6 +329,10 @@ class WebSdkSettings(Section):
     )
 
 
+Format = Literal["mp4", "mkv", "webm", "ts", "flv"]
+PictureCodec = Literal["h264", "h265", "av1", "vp8", "vp9"]
+
+
 class RecordSettings(Section):
     """What is recorded, where, and how safely."""
 
@@ -365,11 +369,17 @@ class RecordSettings(Section):
         default="/",
         description="Characters removed from names, for example `:.,/`. What is never safe goes in any case.",
     )
-    format: Literal["mp4", "mkv", "webm", "ts", "flv"] = Field(
+    format: Format = Field(
         default="mp4",
         description="The container. Each is playable at every instant while it grows, and standard after it. "
         "Video is never transcoded: what the container cannot hold goes into the nearest one that can, "
         "VP8 for `mp4` into `webm`, mostly into `mkv`, which holds all; log, catalogue and an event say so.",
+    )
+    formats: dict[PictureCodec, Format] = Field(
+        default_factory=dict,
+        description='Other containers for some codecs of pictures: `{ h264 = "ts", vp8 = "mkv" }`. A stream '
+        "goes there if pictures and sound fit, where AAC fits once its sound is transcoded; else as `format` "
+        "says.",
     )
     vp9_to_webm: bool = Field(
         default=True,
@@ -441,6 +451,11 @@ class RecordSettings(Section):
         le=300,
         description="How far into the past a recording that is asked for later may begin, at a key frame. "
         "That much of every stream is then held in memory, at most 16 MiB of each, which also costs CPU.",
+    )
+    starts_on_keyframe: bool = Field(
+        default=True,
+        description="A recording that is asked for later begins with the next key frame, so that sound and "
+        "picture begin together. Off: the sound begins at once, and the picture follows.",
     )
     max_duration_s: float = Field(
         default=0,

@@ -81,6 +81,14 @@ def test_a_whole_file_is_taken_over() -> None:
         ("record_h264_to_ts=true", {"record": {"format": "ts"}}),
         ("record_h264_to_ts=false", {}),
         ("record_formats=h264-mkv", {"record": {"format": "mkv"}}),
+        (
+            "record_formats=h264-mp4,vp8-mkv",
+            {"record": {"format": "mp4", "formats": {"vp8": "mkv"}}},
+        ),
+        (
+            "record_formats=h264-mkv,vp8-webm",
+            {"record": {"format": "mkv", "formats": {"vp8": "webm"}}},
+        ),
         ("record_formats=h264-mp4,vp8-webm", {"record": {"format": "mp4"}}),
         ("stream_record_policy=streamName", {"record": {"name": "{streamName}"}}),
         ("stream_record_policy=template", {}),
@@ -144,9 +152,9 @@ def test_a_property_becomes_a_setting(text: str, expected: dict[str, dict[str, o
         ("rest_request_timeout=5", {"backend_hooks": {"timeout_s": 5}}, "set [backend_hooks] url"),
         ("record_rtsp_streams=false", {}, "are recorded like all others"),
         (
-            "record_formats=h264-mp4,vp8-mkv",
+            "record_formats=h264-mp4,vp8-ts",
             {"record": {"format": "mp4"}},
-            "vp8 is recorded to webm, not to mkv",
+            "vp8 is recorded to webm, not to ts",
         ),
         ("encode_record_name=true, BASE64", {"record": {"name_encoding": "base64"}}, "URL-safe"),
         (

@@ -52,6 +52,12 @@ class StartRecording(BaseModel):
     )
     rotation_aligned: bool | None = Field(None, description="Rotate at multiples of `rotation` on the clock.")
     rotation_index: bool | None = Field(None, description="Number the files of a rotated recording.")
+    rotation_waits_for_keyframe: bool | None = Field(
+        None, description="Off: files are cut on time, and begin with pictures that only joining shows."
+    )
+    starts_on_keyframe: bool | None = Field(
+        None, description="Off: the sound begins at once, the picture with the next key frame."
+    )
     pre_roll_ms: int | None = Field(
         None,
         ge=0,
@@ -80,6 +86,8 @@ class StartRecording(BaseModel):
             rotation=self.rotation,
             rotation_aligned=self.rotation_aligned,
             rotation_index=self.rotation_index,
+            rotation_waits_for_keyframe=self.rotation_waits_for_keyframe,
+            starts_on_keyframe=self.starts_on_keyframe,
             pre_roll_ms=self.pre_roll_ms,
             max_duration_ms=self.max_duration_ms,
             reconnect_ms=self.reconnect_ms,

@@ -54,6 +54,10 @@ class _Uncalled:
     def __getattr__(self, name: str) -> _Uncalled:
         return self
 
+    def __call__(self, *_: object) -> _Uncalled:
+        """Services are told of each other while routes are made."""
+        return self
+
 
 def http_api_page() -> str:
     """docs/reference/http-api.md, in Markdown."""

@@ -24,7 +24,7 @@ from aircheck.media.track import Codec
 from aircheck.recording.naming import NameTemplate
 from aircheck.recording.rotation import parse_rotation
 
-Value = str | int | bool
+Value = str | int | bool | dict[str, str]
 
 _SWITCHES = {"true": True, "false": False}
 _ENCODING = re.compile(r"true\s*,\s*(hex|base64)", re.IGNORECASE)
@@ -211,16 +211,22 @@ def _translate_containers(source: _Source, target: _Target, formats: Collection[
     taken = main if main in formats else "mp4"
     if "h264" in wanted:
         target.set("record", "format", taken)
+    others: dict[str, str] = {}
     for codec, (container, name) in wanted.items():
-        actual = _nearest(taken, codec)
+        actual = _nearest(taken, codec, container if container in formats else taken)
+        if actual != _nearest(taken, codec, taken):
+            others[codec] = actual
         if container and container != actual:
             source.warn(name, f"{codec} is recorded to {actual}, not to {container}")
+    if others:
+        target.set("record", "formats", others)
 
 
-def _nearest(container: str, codec: str) -> str:
-    """The container that the recorder takes for pictures of that codec."""
+def _nearest(container: str, codec: str, preferred: str) -> str:
+    """The container that the recorder takes for pictures of that codec when one is preferred for them."""
     try:
-        return nearest(Container(container), [Codec(codec)]).value
+        pictures = Codec(codec)
+        return nearest(Container(container), [pictures], ((pictures, Container(preferred)),)).value
     except ValueError:
         return container
 
