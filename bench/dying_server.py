@@ -23,6 +23,7 @@ STEPS = {
     "write": "aircheck.containers.mp4.disk:Disk.write",
     "finish": "aircheck.containers.mp4.writer:Mp4Writer.finish",
     "finalize": "aircheck.containers.mp4.writer:Mp4Writer.finalize",
+    "copy": "os:sendfile",
     "link": "os:link",
     "sync": "aircheck.recording.finalize:sync_directory",
     "place": "aircheck.recording.finalize:place",

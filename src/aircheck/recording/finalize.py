@@ -65,6 +65,8 @@ def place(
         placement = _version(growing, root, name, on_copied)
     else:
         placement = Placement(_claim_first(growing, root, naming.candidates(name), on_copied))
+    for helper in _helpers(growing, placement.path.parent):
+        helper.unlink(missing_ok=True)  # of an interrupted try
     sync_directory(placement.path.parent)
     return placement
 
@@ -82,7 +84,7 @@ def _overwrite(growing: Path, target: Path, on_copied: OnCopied | None = None) -
     """In one step: whoever opens the name gets the old file or the new one."""
     if _claim(growing, target, on_copied):
         return Placement(target)
-    fresh = target.parent / f".{growing.stem}.new"
+    _, fresh = _helpers(growing, target.parent)
     fresh.unlink(missing_ok=True)
     _claim(growing, fresh, on_copied)
     fresh.replace(target)
@@ -147,6 +149,11 @@ def find_placed(root: Path, name: str, segment_id: str) -> Path | None:
 def forget(growing: Path) -> None:
     """Take the growing name away, after the row is complete."""
     growing.unlink(missing_ok=True)
+
+
+def _helpers(growing: Path, folder: Path) -> tuple[Path, Path]:
+    """Names beside the final one: of a copy not whole yet, and of what is to replace an older file."""
+    return folder / f".{growing.stem}.part", folder / f".{growing.stem}.new"
 
 
 def _make_folder(root: Path, target: Path) -> None:
@@ -220,7 +227,7 @@ def _copy_across(growing: Path, target: Path, on_copied: OnCopied | None) -> boo
     """From another file system: copied whole and made durable beside the target before it gets the name."""
     if target.exists():
         return _is_placed(growing, target)
-    part = target.parent / f".{growing.stem}.part"
+    part, _ = _helpers(growing, target.parent)
     try:
         _copy(growing, part, on_copied)
         return _claim(part, target)
