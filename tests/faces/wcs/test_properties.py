@@ -78,9 +78,9 @@ def test_a_whole_file_is_taken_over() -> None:
         ),
         ("disable_rest_requests=false", {}),
         ("record_rtsp_streams=true", {}),
-        ("record_h264_to_ts=true", {"record": {"format": "ts"}}),
+        ("record_h264_to_ts=true", {"record": {"format": "ts", "formats": {"vp8": "webm"}}}),
         ("record_h264_to_ts=false", {}),
-        ("record_formats=h264-mkv", {"record": {"format": "mkv"}}),
+        ("record_formats=h264-mkv", {"record": {"format": "mkv", "formats": {"vp8": "webm"}}}),
         (
             "record_formats=h264-mp4,vp8-mkv",
             {"record": {"format": "mp4", "formats": {"vp8": "mkv"}}},

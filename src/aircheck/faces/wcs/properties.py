@@ -207,10 +207,12 @@ def _translate_containers(source: _Source, target: _Target, formats: Collection[
         wanted[codec.lower()] = (container.lower(), "record_formats")
     if source.switch("record_h264_to_ts"):
         wanted["h264"] = ("ts", "record_h264_to_ts")
-    main, _ = wanted.get("h264", ("mp4", ""))
+    main, said_by = wanted.get("h264", ("mp4", ""))
     taken = main if main in formats else "mp4"
-    if "h264" in wanted:
+    if said_by:
         target.set("record", "format", taken)
+        # So it is there, whatever becomes of H.264.
+        wanted.setdefault("vp8", ("webm", said_by))
     others: dict[str, str] = {}
     for codec, (container, name) in wanted.items():
         actual = _nearest(taken, codec, container if container in formats else taken)
