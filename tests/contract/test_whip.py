@@ -10,6 +10,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from helpers.fake_peers import CANDIDATES, OFFER, RESTART, FakePeers
+from starlette.types import Message
 
 from aircheck.clock import SystemClock
 from aircheck.faces.whip import exchange
@@ -45,11 +46,14 @@ def connections() -> ConnectionService:
 
 
 @pytest.fixture
-async def client(
-    peers: FakePeers, connections: ConnectionService, ended: list[str]
-) -> AsyncIterator[httpx.AsyncClient]:
+def app(peers: FakePeers, connections: ConnectionService, ended: list[str]) -> FastAPI:
     app = FastAPI()
     add_whip(app, peers, connections, SystemClock(), WhipOptions(ICE_SERVERS, ended.append))
+    return app
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://recorder") as client:
         yield client
@@ -196,6 +200,25 @@ async def test_who_asked_to_know_is_told_of_each_end_once(
     await client.post("/whip/studio", content=OFFER, headers=SDP)
     assert ended == [asked.attempt.session_id for asked in peers.asked]
     assert len(set(ended)) == 3
+
+
+async def test_client_that_gave_up_before_it_was_answered_leaves_its_name_free(
+    app: FastAPI, peers: FakePeers, ended: list[str]
+) -> None:
+    messages = iter(({"type": "http.request", "body": OFFER.encode()}, {"type": "http.disconnect"}))
+
+    async def receive() -> Message:
+        return next(messages)
+
+    async def send(message: Message) -> None:
+        """Nobody listens."""
+
+    headers = [(name.encode(), value.encode()) for name, value in SDP.items()]
+    path = "/whip/studio"
+    scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "headers": headers}
+    await app({**scope, "query_string": b"", "http_version": "1.1", "scheme": "http"}, receive, send)
+    assert peers.last.is_closed
+    assert ended == [peers.asked[0].attempt.session_id]
 
 
 async def test_peers_are_connections_that_can_be_ended(
@@ -359,11 +382,22 @@ async def test_restart_that_fails_leaves_the_session_as_it_was(
 # 4.4 Constraints of WebRTC
 
 
-async def test_offer_that_cannot_be_met_whole_is_422(client: httpx.AsyncClient, peers: FakePeers) -> None:
-    peers.refusal = errors.NoCommonCodecs("none of the codecs", remedy="offer H.264 and Opus")
+@pytest.mark.parametrize(
+    ("refusal", "kind"),
+    [
+        (errors.NoCommonCodecs("no", remedy="offer others"), "no-common-codecs"),
+        (errors.TooManyTracks("no", remedy="offer fewer"), "too-many-tracks"),
+    ],
+)
+async def test_offer_that_cannot_be_met_whole_is_422(
+    refusal: errors.PeerRefused, kind: str, client: httpx.AsyncClient, peers: FakePeers
+) -> None:
+    peers.refusal = refusal
     answer = await client.post("/whip/studio", content=OFFER, headers=SDP)
     assert answer.status_code == 422
-    assert answer.json()["remedy"] == "offer H.264 and Opus"
+    assert answer.json()["remedy"] == refusal.remedy
+    assert answer.json()["type"].endswith(kind)
+    assert peers.asked[0].is_all_or_nothing
 
 
 async def test_name_that_is_taken_is_409(client: httpx.AsyncClient, peers: FakePeers) -> None:

@@ -83,6 +83,7 @@ class Asked:
     attempt: Attempt
     media_session_id: str | None
     wants_recording: bool | None = None
+    is_all_or_nothing: bool = False
 
 
 class FakePeers:
@@ -106,9 +107,11 @@ class FakePeers:
         *,
         media_session_id: str | None = None,
         wants_recording: bool | None = None,
+        is_all_or_nothing: bool = False,
         on_change: OnChange | None = None,
     ) -> FakePeer:
-        self.asked.append(Asked("publish", offer, attempt, media_session_id, wants_recording))
+        asked = Asked("publish", offer, attempt, media_session_id, wants_recording, is_all_or_nothing)
+        self.asked.append(asked)
         await self.may_answer.wait()
         return self._take_in(offer, media_session_id, on_change)
 

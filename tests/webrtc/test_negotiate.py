@@ -7,18 +7,17 @@ from collections.abc import Sequence
 import pytest
 
 from aircheck.media.track import Codec, Kind
-from aircheck.webrtc.errors import BadOffer, NoCommonCodecs
+from aircheck.webrtc.answers import Transport, ice_fragment
+from aircheck.webrtc.errors import BadOffer, NoCommonCodecs, TooManyTracks
 from aircheck.webrtc.media import Direction
 from aircheck.webrtc.negotiate import (
     MID,
     TRANSPORT_CC,
     Agreement,
     Preferences,
-    Transport,
     Wanted,
     answer_publisher,
     answer_viewer,
-    fragment,
 )
 from aircheck.wire import sdp
 from aircheck.wire.rtp.send_times import ABS_SEND_TIME_URI, TRANSMISSION_OFFSET_URI
@@ -170,6 +169,27 @@ def test_what_is_not_taken_is_declined_in_its_place() -> None:
     assert answer.bundled() == ("1", "0")
 
 
+def publish_whole(*parts: Sequence[str], codecs: tuple[Codec, ...] = Preferences().codecs) -> Agreement:
+    return answer_publisher(parse(*parts), Preferences(codecs), WAY, is_all_or_nothing=True)
+
+
+def test_who_wants_all_or_nothing_is_refused_what_would_be_half() -> None:
+    second = tuple(line.replace("mid:1", "mid:2") for line in VIDEO)
+    unknown = tuple(line for line in VIDEO if "rtpmap" not in line)
+    with pytest.raises(TooManyTracks, match="more than one video track"):
+        publish_whole(VIDEO, second, AUDIO)
+    with pytest.raises(NoCommonCodecs, match="no common video codecs"):
+        publish_whole(AUDIO, unknown)
+    with pytest.raises(NoCommonCodecs, match="no common audio codecs: opus, red"):
+        publish_whole(AUDIO, VIDEO, codecs=(Codec.H264, Codec.PCMA))
+
+
+def test_all_is_what_can_be_meant_for_us() -> None:
+    unused = tuple(line.replace("sendonly", "inactive").replace("mid:1", "mid:3") for line in VIDEO)
+    assert len(publish_whole(DATA, VIDEO, unused, AUDIO).lines) == 2
+    assert len(publish_whole(AUDIO, VIDEO, codecs=(Codec.OPUS,)).lines) == 1, "pictures are not wanted at all"
+
+
 def test_simulcast_is_answered_by_one_layer() -> None:
     layers = ("a=rid:h send", "a=rid:l send", "a=simulcast:send h;l")
     answer = published((*VIDEO, *layers)).answer
@@ -250,6 +270,12 @@ def test_a_viewers_lines_have_sources_of_ours() -> None:
     assert audio.formats[0].codec is Codec.OPUS
 
 
-def test_a_fragment_has_credentials_and_all_candidates() -> None:
-    parsed = sdp.parse_fragment(fragment("1", WAY))
+def test_a_fragment_says_of_ice_what_the_answer_said() -> None:
+    agreement = published(VIDEO, AUDIO)
+    answer, said = sdp.parse(agreement.answer), ice_fragment(agreement.lines[0], WAY)
+    parsed = sdp.parse_fragment(said)
     assert (parsed.ufrag, parsed.password, parsed.candidates) == ("ours", "password", CANDIDATES)
+    assert answer.has("ice-lite")
+    assert "a=ice-lite\r\n" in said
+    assert f"a=ice-options:{answer.value('ice-options')}\r\n" in said
+    assert "m=video 9 UDP/TLS/RTP/SAVPF 100\r\na=mid:1\r\n" in said

@@ -66,7 +66,10 @@ OnChange = Callable[[Any], None]
 
 
 class Peers(Protocol):
-    """Takes peers in. Raises a `PeerRefused`. `wants_recording` None: as the settings say."""
+    """Takes peers in. Raises a `PeerRefused`. `wants_recording` None: as the settings say.
+
+    Of an offer to publish that is not `is_all_or_nothing`, what cannot be taken is declined.
+    """
 
     async def publish(
         self,
@@ -75,6 +78,7 @@ class Peers(Protocol):
         *,
         media_session_id: str | None = None,
         wants_recording: bool | None = None,
+        is_all_or_nothing: bool = False,
         on_change: OnChange | None = None,
     ) -> Peer: ...
 

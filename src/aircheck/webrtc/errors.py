@@ -4,6 +4,7 @@ AircheckError
 ├── BadOffer             the SDP cannot be read, or asks for what no one can give
 │   └── BadFragment      the same of a trickled piece of it
 ├── NoCommonCodecs       none of the offered formats is known or allowed here
+├── TooManyTracks        two cameras or two microphones, where none may be left out
 ├── NotAllowed           the gatekeeper said no
 ├── NameInUse            the stream name has a publisher
 ├── MediaSessionInUse    the id that the client chose for its media session is taken
@@ -30,6 +31,10 @@ class BadFragment(BadOffer):
 
 
 class NoCommonCodecs(PeerRefused):
+    pass
+
+
+class TooManyTracks(PeerRefused):
     pass
 
 

@@ -1,18 +1,20 @@
 """Offer and answer (RFC 8829, RFC 9143, RFC 9725 4.2): which lines and formats both sides use.
 
 One line of audio and one of video are taken, with one format each; whatever else is offered (a second camera,
-data channels, simulcast layers) is declined as RFC 3264 6 says, so that the client goes on without it. All
-lines share one transport: an offer of several that may not be bundled is refused.
+data channels, simulcast layers) is declined as RFC 3264 6 says, so that the client goes on without it. Where
+half a publication would mislead people, a track that would be left out has the offer refused. All lines share
+one transport: an offer of several that may not be bundled is refused.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 
 from aircheck.media.track import Codec, Kind
-from aircheck.webrtc.errors import BadOffer, NoCommonCodecs
+from aircheck.webrtc.answers import Line, Transport, description_of
+from aircheck.webrtc.errors import BadOffer, NoCommonCodecs, TooManyTracks
 from aircheck.webrtc.media import Direction, Format, MediaLine
 from aircheck.wire import sdp
 from aircheck.wire.rtp.send_times import ABS_SEND_TIME_URI, TRANSMISSION_OFFSET_URI
@@ -38,7 +40,6 @@ _RECEIVED_FEEDBACK = frozenset({"nack", "nack pli", "ccm fir", "transport-cc"})
 _SENT_FEEDBACK = frozenset({"nack", "nack pli", "ccm fir"})
 _HASHES = ("sha-256", "sha-384", "sha-512")
 _PROTOCOL_SUFFIX = "RTP/SAVPF"
-_CNAME = "aircheck"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +56,6 @@ class Preferences:
         Codec.PCMU,
     )
     start_bitrate_kbps: int = 1500
-
-
-@dataclass(frozen=True, slots=True)
-class Transport:
-    """What our answer says of the way to us. `candidates` are values of `a=candidate`."""
-
-    ufrag: str
-    password: str
-    fingerprint: str
-    candidates: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,33 +79,25 @@ class Agreement:
     """Of the peer's certificate: name of the hash, and hex digits with colons in upper case."""
     is_client: bool
     """Whether we begin the DTLS handshake."""
-    mid: str
-    """Of the line whose transport is used."""
 
 
 Choose = Callable[[sdp.Media, Kind], Format | None]
 
 
-@dataclass(slots=True)
-class _Line:
-    """One offered line on its way to an answer; without a format it is declined."""
-
-    offered: sdp.Media
-    kind: Kind | None
-    format: Format | None = None
-    direction: Direction = Direction.INACTIVE
-    ssrcs: tuple[int, ...] = ()
-    extensions: dict[str, int] = field(default_factory=dict)
-
-
-def answer_publisher(offer: sdp.Description, preferences: Preferences, transport: Transport) -> Agreement:
-    """We receive. Raises BadOffer, NoCommonCodecs."""
+def answer_publisher(
+    offer: sdp.Description, preferences: Preferences, transport: Transport, *, is_all_or_nothing: bool = False
+) -> Agreement:
+    """We receive. Raises BadOffer, NoCommonCodecs; with `is_all_or_nothing` also where a track would be left
+    out, and TooManyTracks.
+    """
 
     def choose(media: sdp.Media, kind: Kind) -> Format | None:
         codecs = [codec for codec in preferences.codecs if codec.kind is kind]
         return _best_format(media, codecs, _RECEIVED_FEEDBACK, h264_profile=0)
 
     lines = _choose_lines(offer, choose, sends=False)
+    if is_all_or_nothing:
+        _check_whole(lines, {codec.kind for codec in preferences.codecs})
     for line in lines:
         if line.format is not None:
             offered = line.offered.extensions()
@@ -142,34 +125,15 @@ def answer_viewer(offer: sdp.Description, wanted: Mapping[Kind, Wanted], transpo
     return _agree(offer, lines, transport, 0)
 
 
-def fragment(mid: str, transport: Transport) -> str:
-    """Our credentials and candidates after an ICE restart (RFC 9725 4.3.3)."""
-    attributes = [
-        ("ice-ufrag", transport.ufrag),
-        ("ice-pwd", transport.password),
-    ]
-    candidates = [
-        ("mid", mid),
-        *(("candidate", one) for one in transport.candidates),
-        ("end-of-candidates", ""),
-    ]
-    lines = [
-        *sdp.serialize_attributes(attributes),
-        "m=audio 9 UDP/TLS/RTP/SAVPF 0",
-        *sdp.serialize_attributes(candidates),
-    ]
-    return "\r\n".join(lines) + "\r\n"
-
-
 # lines and formats
 
 
-def _choose_lines(offer: sdp.Description, choose: Choose, *, sends: bool) -> list[_Line]:
-    lines: list[_Line] = []
+def _choose_lines(offer: sdp.Description, choose: Choose, *, sends: bool) -> list[Line]:
+    lines: list[Line] = []
     taken: set[Kind] = set()
     for media in offer.media:
         kind = Kind(media.kind) if media.kind in (Kind.AUDIO, Kind.VIDEO) else None
-        line = _Line(media, kind)
+        line = Line(media, kind)
         lines.append(line)
         if kind is None or kind in taken or not _can_carry(media, sends=sends):
             continue
@@ -179,10 +143,27 @@ def _choose_lines(offer: sdp.Description, choose: Choose, *, sends: bool) -> lis
             line.direction = Direction.SENDONLY if sends else Direction.RECVONLY
     if not taken:
         raise NoCommonCodecs(
-            f"no common codecs: {_offered_names(offer) or 'nothing'} offered",
+            f"no common codecs: {_names(*offer.media) or 'nothing'} offered",
             remedy="offer one of H.264, VP8, VP9, AV1 or Opus on a line of the right direction",
         )
     return lines
+
+
+def _check_whole(lines: Sequence[Line], kinds: Set[Kind]) -> None:
+    """RFC 9725 4.4.2, 4.4.3. A kind that the settings allow no codec of is left out on purpose."""
+    taken = {line.kind for line in lines if line.format is not None}
+    for line in lines:
+        if line.format is not None or line.kind not in kinds or not _can_carry(line.offered, sends=False):
+            continue
+        if line.kind in taken:
+            raise TooManyTracks(
+                f"more than one {line.kind} track is offered",
+                remedy="send at most one track of each kind in a session, further ones under other names",
+            )
+        raise NoCommonCodecs(
+            f"no common {line.kind} codecs: {_names(line.offered) or 'nothing'} offered",
+            remedy="offer one of H.264, VP8, VP9, AV1 for pictures, Opus for sound",
+        )
 
 
 def _can_carry(media: sdp.Media, *, sends: bool) -> bool:
@@ -241,7 +222,7 @@ def _rtx_of(
     return None
 
 
-def _with_feedback_for(line: _Line) -> Format:
+def _with_feedback_for(line: Line) -> Format:
     """Congestion feedback by the better of two ways: the older one only where the newer is not offered."""
     chosen = line.format
     assert chosen is not None
@@ -253,8 +234,8 @@ def _with_feedback_for(line: _Line) -> Format:
     return replace(chosen, feedback=feedback)
 
 
-def _offered_names(offer: sdp.Description) -> str:
-    names = {mapped.name for media in offer.media for mapped in media.rtpmaps().values()}
+def _names(*offered: sdp.Media) -> str:
+    names = {mapped.name for media in offered for mapped in media.rtpmaps().values()}
     return ", ".join(sorted(names))[:200]
 
 
@@ -262,7 +243,7 @@ def _offered_names(offer: sdp.Description) -> str:
 
 
 def _agree(
-    offer: sdp.Description, lines: Sequence[_Line], transport: Transport, start_bitrate_kbps: int
+    offer: sdp.Description, lines: Sequence[Line], transport: Transport, start_bitrate_kbps: int
 ) -> Agreement:
     live = [line for line in lines if line.format is not None]
     _check_bundle(offer, live)
@@ -276,28 +257,18 @@ def _agree(
     if not offer.of(first, "ice-ufrag") or not offer.of(first, "ice-pwd"):
         raise BadOffer("the offer has no ICE credentials", remedy="offer a=ice-ufrag and a=ice-pwd")
     is_client = offer.of(first, "setup") == "passive"
-    answer = sdp.Description(session_id=secrets.randbits(62))
-    answer.add("ice-lite")
-    answer.add("group", " ".join(["BUNDLE", *(line.offered.mid for line in live)]))
-    if offer.has("extmap-allow-mixed"):
-        answer.add("extmap-allow-mixed")
-    answer.add("msid-semantic", f"WMS {_CNAME}")
-    for line in lines:
-        answer.media.append(
-            _decline(line.offered)
-            if line.format is None
-            else _accept(line, line.format, transport, is_client, start_bitrate_kbps)
-        )
+    answer = description_of(
+        offer, lines, transport, is_client=is_client, start_bitrate_kbps=start_bitrate_kbps
+    )
     return Agreement(
         answer=sdp.serialize(answer),
         lines=tuple(_media_line(line, line.format) for line in live if line.format is not None),
         fingerprint=_fingerprint_of(offer, first),
         is_client=is_client,
-        mid=first.mid,
     )
 
 
-def _check_bundle(offer: sdp.Description, live: Sequence[_Line]) -> None:
+def _check_bundle(offer: sdp.Description, live: Sequence[Line]) -> None:
     mids = offer.bundled()
     if len(live) > 1 and any(not line.offered.mid or line.offered.mid not in mids for line in live):
         raise BadOffer(
@@ -318,78 +289,7 @@ def _fingerprint_of(offer: sdp.Description, media: sdp.Media) -> tuple[str, str]
     )
 
 
-def _decline(offered: sdp.Media) -> sdp.Media:
-    media = sdp.Media(kind=offered.kind, port=0, protocol=offered.protocol, formats=offered.formats)
-    if offered.mid:
-        media.add("mid", offered.mid)
-    media.add("inactive")
-    return media
-
-
-def _accept(
-    line: _Line, chosen: Format, transport: Transport, is_client: bool, start_bitrate_kbps: int
-) -> sdp.Media:
-    numbers = [chosen.payload_type]
-    if chosen.rtx_payload_type is not None:
-        numbers.append(chosen.rtx_payload_type)
-    offered = line.offered
-    media = sdp.Media(
-        kind=offered.kind, port=9, protocol=offered.protocol, formats=tuple(str(number) for number in numbers)
-    )
-    if offered.mid:
-        media.add("mid", offered.mid)
-    media.add(line.direction.value)
-    media.add("rtcp-mux")
-    if offered.has("rtcp-rsize"):
-        media.add("rtcp-rsize")
-    _add_transport(media, transport, is_client)
-    for uri, number in line.extensions.items():
-        media.add("extmap", f"{number} {uri}")
-    _add_format(media, offered, chosen, start_bitrate_kbps)
-    if line.direction is Direction.SENDONLY:
-        _add_sources(media, line)
-    for candidate in transport.candidates:
-        media.add("candidate", candidate)
-    media.add("end-of-candidates")
-    return media
-
-
-def _add_transport(media: sdp.Media, transport: Transport, is_client: bool) -> None:
-    media.add("ice-ufrag", transport.ufrag)
-    media.add("ice-pwd", transport.password)
-    media.add("fingerprint", transport.fingerprint)
-    media.add("setup", "active" if is_client else "passive")
-
-
-def _add_format(media: sdp.Media, offered: sdp.Media, chosen: Format, start_bitrate_kbps: int) -> None:
-    number = chosen.payload_type
-    mapped = next((one for one in offered.values("rtpmap") if one.split(" ")[0] == str(number)), None)
-    if mapped is not None:
-        media.add("rtpmap", mapped)
-    parameters = dict(chosen.fmtp)
-    if chosen.codec is Codec.OPUS:
-        parameters["stereo"] = "1"
-    if chosen.codec.kind is Kind.VIDEO and start_bitrate_kbps:
-        parameters["x-google-start-bitrate"] = str(start_bitrate_kbps)
-    if parameters:
-        text = ";".join(f"{name}={value}" if value else name for name, value in parameters.items())
-        media.add("fmtp", f"{number} {text}")
-    for value in sorted(chosen.feedback):
-        media.add("rtcp-fb", f"{number} {value}")
-    if chosen.rtx_payload_type is not None:
-        media.add("rtpmap", f"{chosen.rtx_payload_type} rtx/{chosen.clock_rate}")
-        media.add("fmtp", f"{chosen.rtx_payload_type} apt={number}")
-
-
-def _add_sources(media: sdp.Media, line: _Line) -> None:
-    media.add("msid", f"{_CNAME} {line.offered.kind}")
-    if len(line.ssrcs) == 2:
-        media.add("ssrc-group", f"FID {line.ssrcs[0]} {line.ssrcs[1]}")
-    for ssrc in line.ssrcs:
-        media.add("ssrc", f"{ssrc} cname:{_CNAME}")
-
-
-def _media_line(line: _Line, chosen: Format) -> MediaLine:
+def _media_line(line: Line, chosen: Format) -> MediaLine:
     assert line.kind is not None
     return MediaLine(
         mid=line.offered.mid,

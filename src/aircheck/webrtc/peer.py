@@ -11,6 +11,7 @@ from aircheck.clock import Clock
 from aircheck.facts import EndReason
 from aircheck.hub.gatekeeper import Attempt
 from aircheck.webrtc import negotiate
+from aircheck.webrtc.answers import Transport, ice_fragment
 from aircheck.webrtc.dtls import DtlsError, DtlsSession, Identity
 from aircheck.webrtc.errors import BadFragment
 from aircheck.webrtc.ice import IceAgent
@@ -123,11 +124,11 @@ class Peer:
 
     # signalling
 
-    def way_to_us(self, candidates: tuple[str, ...]) -> negotiate.Transport:
+    def way_to_us(self, candidates: tuple[str, ...]) -> Transport:
         """What the answer says of it; from now on checks with these credentials find this peer."""
         self._register_ufrags()
         credentials = self._ice.credentials
-        return negotiate.Transport(
+        return Transport(
             credentials.ufrag, credentials.password, self._context.identity.fingerprint, candidates
         )
 
@@ -159,8 +160,7 @@ class Peer:
             )
         self._ice.restart()
         self._heard_s = self._context.clock.monotonic_s()
-        transport = self.way_to_us(self._candidates)
-        return negotiate.fragment(self._agreement.mid if self._agreement is not None else "", transport)
+        return ice_fragment(self.lines[0], self.way_to_us(self._candidates))
 
     def close(self, reason: EndReason = EndReason.UNPUBLISHED, info: str = "") -> None:
         """End in good order. Idempotent."""

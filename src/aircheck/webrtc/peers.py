@@ -22,6 +22,7 @@ from aircheck.hub.stream import Stream
 from aircheck.media.track import Track
 from aircheck.webrtc import negotiate
 from aircheck.webrtc.addresses import candidates, reachable_addresses
+from aircheck.webrtc.answers import Transport
 from aircheck.webrtc.dtls import Identity
 from aircheck.webrtc.errors import (
     BadOffer,
@@ -156,9 +157,13 @@ class Peers:
         *,
         media_session_id: str | None = None,
         wants_recording: bool | None = None,
+        is_all_or_nothing: bool = False,
         on_change: OnChange | None = None,
     ) -> Peer:
-        """Answer an offer to publish. Raises a `PeerRefused`. `None` leaves recording to the settings."""
+        """Answer an offer to publish. Raises a `PeerRefused`. `None` leaves recording to the settings.
+
+        An offer of which something would be left out is refused where it is all or nothing.
+        """
         with _Counted(self.refused):
             description = _parse(offer)
             self._check_room(media_session_id)
@@ -173,9 +178,14 @@ class Peers:
                 return self._make_publisher(peer, admission, wants_recording)
 
             peer = self._new_peer(PeerKind.PUBLISH, attempt, media_session_id, make_sink, on_change)
-            self._agree(
-                peer, lambda way: negotiate.answer_publisher(description, self.rules.preferences, way)
-            )
+
+            def answer(way: Transport) -> negotiate.Agreement:
+                preferences = self.rules.preferences
+                return negotiate.answer_publisher(
+                    description, preferences, way, is_all_or_nothing=is_all_or_nothing
+                )
+
+            self._agree(peer, answer)
             self._reserved[attempt.app, attempt.name] = peer
             return peer
 
@@ -269,7 +279,7 @@ class Peers:
             on_over=self._forget,
         )
 
-    def _agree(self, peer: Peer, answer: Callable[[negotiate.Transport], negotiate.Agreement]) -> None:
+    def _agree(self, peer: Peer, answer: Callable[[Transport], negotiate.Agreement]) -> None:
         try:
             agreement = answer(peer.way_to_us(self._candidates))
         except AircheckError:

@@ -33,6 +33,7 @@ _SHOWN = "Location, ETag, Link, Accept-Patch, Accept-Post, Allow, Retry-After, W
 
 _STATUSES: dict[type[AircheckError], tuple[int, str]] = {
     errors.NoCommonCodecs: (422, "no-common-codecs"),
+    errors.TooManyTracks: (422, "too-many-tracks"),
     errors.BadOffer: (400, "bad-sdp"),
     errors.NotAllowed: (401, "not-allowed"),
     errors.NameInUse: (409, "name-in-use"),

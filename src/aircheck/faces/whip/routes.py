@@ -107,6 +107,9 @@ class _Endpoint:
         offer = await body_of(request, SDP)
         check_stream_name(attempt.name)
         peer = await self._connect(offer, attempt)
+        if await request.is_disconnected():
+            # Nobody will come who was given up on while a backend was asked; the name is free at once.
+            peer.close(EndReason.DISCONNECTED)
         key = self._sessions.add(peer, self._connection(request, attempt), offer)
         return answer(
             201,
@@ -122,7 +125,8 @@ class _Endpoint:
         on_change = self._sessions.changed
         try:
             if self._protocol == "whip":
-                return await self._peers.publish(offer, attempt, on_change=on_change)
+                # No half of a publication is taken (4.4.3).
+                return await self._peers.publish(offer, attempt, is_all_or_nothing=True, on_change=on_change)
             return await self._peers.play(offer, attempt, on_change=on_change)
         except AircheckError:
             self._on_session_ended(attempt.session_id)
