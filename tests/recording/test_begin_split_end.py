@@ -12,12 +12,23 @@ from helpers.recorder_rig import Rig, feed, make_plan, payloads, sent
 
 from aircheck.facts import EndReason, EventKind, GapReason, RecordingState
 from aircheck.hub.stream import Stream
+from aircheck.media.packet import Batch
+from aircheck.media.track import Track
 from aircheck.recording.naming import OnConflict
 from aircheck.recording.recorder import DiskReserveError
 from aircheck.recording.rotation import RotationRule, next_boundary_ns
 
 SECOND_NS = 1_000_000_000
 HOUR_MS = 3_600_000
+
+
+def came_back(video: Track, audio: Track) -> list[Batch]:
+    """Two seconds of a publisher with these tracks."""
+    batches = list(av_batches(2000))
+    for one in batches:
+        for packet in one.packets:
+            packet.track = video if packet.track.is_video else audio
+    return batches
 
 
 async def test_a_split_goes_on_in_a_new_file_at_the_next_key_frame(tmp_path: Path) -> None:
@@ -175,13 +186,15 @@ async def test_a_rotation_that_does_not_wait_cuts_between_key_frames(tmp_path: P
     assert video == sent(batches)["video"]
 
 
-async def test_a_publisher_that_comes_back_goes_on_in_the_same_file(tmp_path: Path) -> None:
-    first, second = list(av_batches(2000)), list(av_batches(2000))
-    # The encoder numbers its tracks the other way round this time.
-    video, audio = replace(VIDEO, id=2), replace(AUDIO, id=1)
-    for one in second:
-        for packet in one.packets:
-            packet.track = video if packet.track.is_video else audio
+@pytest.mark.parametrize(
+    "numbers", [(VIDEO.id, AUDIO.id), (AUDIO.id, VIDEO.id), (7, 8)], ids=["same", "swapped", "other"]
+)
+async def test_a_publisher_that_comes_back_goes_on_in_the_same_file(
+    tmp_path: Path, numbers: tuple[int, int]
+) -> None:
+    """Its tracks are other objects in any case, and may have other numbers."""
+    tracks = (replace(VIDEO, id=numbers[0]), replace(AUDIO, id=numbers[1]))
+    first, second = list(av_batches(2000)), came_back(*tracks)
     plan = make_plan(tmp_path, reconnect_s=5.0)
     async with Rig(tmp_path) as rig:
         stream = new_stream("cam")
@@ -205,8 +218,25 @@ async def test_a_publisher_that_comes_back_goes_on_in_the_same_file(tmp_path: Pa
     assert facts.end_reason is EndReason.UNPUBLISHED
 
 
+async def test_a_publisher_that_comes_back_with_another_configuration_gets_one_new_file(
+    tmp_path: Path,
+) -> None:
+    first = list(av_batches(2000))
+    second = came_back(replace(VIDEO, width=640, height=360), replace(AUDIO, config=b"\x12\x10"))
+    async with Rig(tmp_path) as rig:
+        stream = new_stream("cam")
+        recording = rig.recorder.record(stream, make_plan(tmp_path, reconnect_s=5.0), requested_by="test")
+        await feed(stream, first)
+        stream.end(EndReason.DISCONNECTED, 1)
+        again = Stream(stream_facts("cam", stream_id="session-2"))
+        rig.recorder.welcome(again)
+        await feed(again, second)
+        _, segments = await rig.finish(recording)
+    assert [payloads(segment.path) for segment in segments] == [sent(first), sent(second)]
+
+
 async def test_a_publisher_that_comes_back_may_get_a_new_file(tmp_path: Path) -> None:
-    first, second = list(av_batches(2000)), list(av_batches(2000))
+    first, second = list(av_batches(2000)), came_back(replace(VIDEO), replace(AUDIO))
     plan = make_plan(tmp_path, reconnect_s=5.0, splits_at_reconnect=True)
     async with Rig(tmp_path) as rig:
         stream = new_stream("cam")

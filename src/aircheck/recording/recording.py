@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -403,11 +403,20 @@ class Recording:
             if segmenter.tracks.get(packet.track.id) is not packet.track:
                 segmenter.know(packet.track)
             if self._may_resume(packet):
+                self._know_changes(batch.packets[i:])
                 self._resume(packet)
                 segmenter.sort(Batch(batch.packets[i:], batch.arrival_ns, 0))
                 return
             segmenter.last_ms = max(segmenter.last_ms, dts_ms(packet))
             self.gap_log.drop(packet)
+
+    def _know_changes(self, packets: Sequence[Packet]) -> None:
+        """Tracks that are others than before the gap are so in the file that begins, not only in a third."""
+        tracks = self._segmenter.tracks
+        for packet in reversed(packets):
+            track = packet.track
+            if track.id in tracks and tracks[track.id] is not track:
+                self._segmenter.know(track)
 
     def _may_resume(self, packet: Packet) -> bool:
         primary_id = self._segmenter.primary_id

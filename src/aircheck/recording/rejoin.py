@@ -47,8 +47,11 @@ class Seam:
 
     def _match(self, track: Track) -> Track:
         """The old track that goes on in this one, else this one under a number that is its kind's or free."""
-        if track is DATA_TRACK or self._known.get(track.id) == track:
+        if track is DATA_TRACK:
             return track
+        same_number = self._known.get(track.id)
+        if same_number == track:
+            return same_number
         for old in self._known.values():
             if replace(track, id=old.id) == old:
                 return old
