@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NGINX_MODULE = Path("/usr/lib/nginx/modules/ngx_rtmp_module.so")
+LAG_WATCH = Path(__file__).with_name("lag_watch.py")
 READY_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 20.0
 
@@ -45,11 +46,14 @@ def nginx_rtmp(folder: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def aircheck(folder: Path, *, container: str = "mp4", profile: Path | None = None) -> Iterator[Server]:
+def aircheck(
+    folder: Path, *, container: str = "mp4", profile: Path | None = None, lags: Path | None = None
+) -> Iterator[Server]:
     """Aircheck with its own defaults, except for ports, the record folder and names that tell the stream.
 
     Its name tells the container if that is not MP4.
-    With `profile` its main thread runs under cProfile, which writes there at the end.
+    With `profile` its main thread runs under cProfile, which writes there at the end; with `lags` the lag of
+    its event loop is written there (`lag_watch.py`).
     """
     rtmp_port, http_port = free_port(), free_port()
     record_dir = folder / "aircheck-recorded"
@@ -57,7 +61,8 @@ def aircheck(folder: Path, *, container: str = "mp4", profile: Path | None = Non
     configuration = folder / "aircheck.toml"
     configuration.write_text(_AIRCHECK_CONFIGURATION.format(**locals()))
     profiler = ["-m", "cProfile", "-o", str(profile)] if profile else []
-    command = [sys.executable, *profiler, "-m", "aircheck", "serve", "--config", str(configuration)]
+    program = ["-m", "aircheck"] if lags is None else [str(LAG_WATCH), str(lags)]
+    command = [sys.executable, *profiler, *program, "serve", "--config", str(configuration)]
     with running(command, folder / "aircheck.log", rtmp_port) as pid:
         name = "aircheck" if container == "mp4" else f"aircheck {container}"
         yield Server(name, pid, rtmp_port, record_dir, f".{container}", http_port)
