@@ -11,6 +11,7 @@ from aircheck.containers.recover import media_offset
 from aircheck.errors import AircheckError
 
 _COPY_BYTES = 256 * 1024
+_SAMPLE_BYTES = 2 << 20
 
 
 class FileShrank(AircheckError):
@@ -43,8 +44,9 @@ class Content:
         return data
 
     def is_at_hand(self, offset: int, size: int) -> bool:
-        """Whether `send` would not have to wait for the disk, as far as three samples tell."""
-        return all(map(self._is_cached, {offset, offset + size // 2, offset + size - 1}))
+        """Whether `send` would not have to wait for the disk, as far as samples tell."""
+        samples = (*range(offset, offset + size, _SAMPLE_BYTES), offset + size - 1)
+        return all(map(self._is_cached, samples))
 
     def _is_cached(self, offset: int) -> bool:
         try:

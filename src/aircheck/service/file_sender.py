@@ -30,6 +30,8 @@ DISK_THREADS = 4
 """Enough to keep a disk busy; more would only fight for the interpreter."""
 AT_ONCE_BYTES = 2 << 20
 """What is sent before others have their turn; sockets rarely have more room."""
+LOOK_AHEAD_BYTES = 8 << 20
+"""What is in memory now will be there still when its turn comes."""
 PAUSE_S = 0.002
 """Between two looks at the sockets. One client alone gets no more than `AT_ONCE_BYTES` in each of these."""
 
@@ -44,11 +46,21 @@ class Transfer:
     raises OSError when the disk fails, `FileShrank`.
     """
 
-    __slots__ = ("_content", "_offset", "_stop", "begin", "done", "is_busy", "is_cancelled", "sock")
+    __slots__ = (
+        "_at_hand_to",
+        "_content",
+        "_offset",
+        "_stop",
+        "begin",
+        "done",
+        "is_busy",
+        "is_cancelled",
+        "sock",
+    )
 
     def __init__(self, content: Content, sock: int, span: range) -> None:
         self.sock = sock
-        self.begin = self._offset = span.start
+        self.begin = self._offset = self._at_hand_to = span.start
         self.done: Future[bool] = Future()
         # Whoever waits for it may be cancelled; that must not make it look as if the threads were done.
         self.done.set_running_or_notify_cancel()
@@ -63,7 +75,12 @@ class Transfer:
     @property
     def is_at_hand(self) -> bool:
         """Whether `advance` need not wait for a disk."""
-        return self._content.is_at_hand(self._offset, self._next_bytes)
+        if self._offset + self._next_bytes > self._at_hand_to:
+            size = min(LOOK_AHEAD_BYTES, self._stop - self._offset)
+            if not self._content.is_at_hand(self._offset, size):
+                return False
+            self._at_hand_to = self._offset + size
+        return True
 
     @property
     def _next_bytes(self) -> int:
