@@ -77,10 +77,20 @@ async def test_a_growing_file_becomes_final_under_the_name_it_was_begun_for(tmp_
     (recording,) = journal.recordings.values()
     assert recording.state is RecordingState.COMPLETE
     assert recording.end_reason is EndReason.CRASHED
-    assert [event.kind for event in journal.events] == [
-        EventKind.SEGMENT_COMPLETED,
-        EventKind.RECORDING_RECOVERED,
-    ]
+    completed, recovered = journal.events
+    assert (completed.kind, recovered.kind) == (EventKind.SEGMENT_COMPLETED, EventKind.RECORDING_RECOVERED)
+    assert completed.facts["is_recovered"]
+    assert completed.facts["size_bytes"] == recovered.facts["size_bytes"] == segment.size_bytes
+    assert recovered.facts["end_reason"] == "crashed"
+
+
+async def test_a_recording_of_which_nothing_was_written_is_told_as_failed(tmp_path: Path) -> None:
+    root, journal = await crash(tmp_path)
+    for facts in journal.segment_rows.values():
+        Path(facts.path).unlink()
+    await recover(root, journal)
+    (failed,) = journal.events
+    assert (failed.kind, failed.facts["segments"]) == (EventKind.RECORDING_FAILED, 0)
 
 
 async def test_a_second_start_finds_nothing_to_do(tmp_path: Path) -> None:

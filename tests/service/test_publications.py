@@ -102,8 +102,18 @@ async def test_a_stream_that_found_the_disk_full_is_recorded_once_there_is_room(
     async with LiveNode.opened(tmp_path) as node, asyncio.timeout(10):
         plan = make_plan(records, min_free_bytes=1000)
         service = PublicationService(node.registry, node.recorder, node.journal, plan)
-        stream, gone = node.publish("cam"), node.publish("gone", stream_id="m2")
+        told: list[tuple[str, str, str]] = []
+        stream = Stream(stream_facts("cam"), on_close=lambda reason: node.unpublish(stream, reason))
+        stream.on_status = lambda *status: told.append(status)
+        node.registry.publish(stream)
+        gone = node.publish("gone", stream_id="m2")
         assert service.failed_starts == 2
+        while not (events := await node.catalog.events(kind=EventKind.RECORDING_FAILED)):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert "kept in reserve" in events[0].facts["error"]
+        ((level, code, description),) = told
+        assert (level, code) == ("warning", "NetStream.Record.Failed"), "it may go on"
+        assert "kept in reserve" in description
         node.unpublish(gone)
         free_bytes[0] = 1000
         while not list(node.recorder):  # noqa: ASYNC110

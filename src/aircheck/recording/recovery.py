@@ -29,7 +29,7 @@ from aircheck.facts import (
     SegmentFacts,
     SegmentState,
 )
-from aircheck.recording import finalize
+from aircheck.recording import event_facts, finalize
 from aircheck.recording.continuation import note_of, with_sums
 from aircheck.recording.journal import FinishedFiles, Journal
 from aircheck.recording.move import Move
@@ -321,15 +321,15 @@ async def _close_recording(
         error="" if complete else recording.error,
     )
     await journal.put_recording(facts)
-    if is_recovered:
+    if is_recovered or not complete:
         await journal.add_event(
             Event(
-                kind=EventKind.RECORDING_RECOVERED,
+                kind=EventKind.RECORDING_RECOVERED if is_recovered else EventKind.RECORDING_FAILED,
                 at_ns=clock.wall_ns(),
                 stream_name=facts.stream_name,
                 media_session_id=facts.media_session_id,
                 recording_id=facts.id,
-                facts={"segments": facts.segment_count, "duration_ms": facts.duration_ms},
+                facts=event_facts.of_recording(facts),
             )
         )
 
@@ -342,14 +342,7 @@ def _segment_event(recording: RecordingFacts, segment: SegmentFacts) -> Event:
         media_session_id=recording.media_session_id,
         recording_id=recording.id,
         segment_id=segment.id,
-        facts={
-            "index": segment.index,
-            "file_name": segment.file_name,
-            "path": segment.path,
-            "size_bytes": segment.size_bytes,
-            "duration_ms": segment.duration_ms,
-            "is_recovered": True,
-        },
+        facts=event_facts.of_segment(segment),
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from aircheck.clock import Clock
 from aircheck.facts import Event, EventKind, RecordingFacts, RecordingState, SegmentFacts
+from aircheck.recording import event_facts
 from aircheck.recording.journal import Journal
 from aircheck.recording.recording import Recording
 from aircheck.tasks import TaskGroup
@@ -59,9 +60,7 @@ class Reports:
         """Write an event of a recording, or of one of its segments."""
         event = _event(kind, recording.facts, self._clock.wall_ns())
         if segment is not None:
-            known = {"index": segment.index, "file_name": segment.file_name, "path": segment.path}
-            if kind is EventKind.SEGMENT_COMPLETED:
-                known |= {"size_bytes": segment.size_bytes, "duration_ms": segment.duration_ms}
+            known = event_facts.of_segment(segment)
             event = replace(event, segment_id=segment.id, facts=known | (facts or {}))
         elif facts is not None:
             event = replace(event, facts=facts)
@@ -85,20 +84,11 @@ class Reports:
 
 
 def _event(kind: EventKind, recording: RecordingFacts, at_ns: int) -> Event:
-    facts: dict[str, object] = {"requested_by": recording.requested_by}
-    if recording.end_reason is not None:
-        facts |= {
-            "end_reason": recording.end_reason.value,
-            "segments": recording.segment_count,
-            "size_bytes": recording.size_bytes,
-            "duration_ms": recording.duration_ms,
-            "gaps": recording.gaps,
-        }
     return Event(
         kind=kind,
         at_ns=at_ns,
         stream_name=recording.stream_name,
         media_session_id=recording.media_session_id,
         recording_id=recording.id,
-        facts=facts,
+        facts=event_facts.of_recording(recording),
     )

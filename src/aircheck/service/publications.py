@@ -81,11 +81,12 @@ class PublicationService:
         except (OSError, AircheckError) as error:
             self.failed_starts += 1
             _log.error("cannot record stream=%s session=%s error=%s", stream.name, facts.session_id, error)
+            self.tasks.spawn(self._keep_refusal(stream, error), "refused")
             if wish is not None:
                 self._waiting[stream.id] = self.tasks.spawn(self._try_again(stream, wish), "try again")
-                if wish.requested_by == BY_PUBLISHER:
-                    refusal = publish_modes.tell_refused(stream, error)
-                    stream.farewell = self.tasks.spawn(refusal, f"refuse {stream.id}")
+                is_asked_for = wish.requested_by == BY_PUBLISHER
+                refusal = publish_modes.tell_refused(stream, error, is_asked_for=is_asked_for)
+                stream.farewell = self.tasks.spawn(refusal, f"refuse {stream.id}")
 
     def _wish_for(self, stream: Stream) -> _Wish | None:
         if self._modes_plan is not None:
@@ -121,6 +122,18 @@ class PublicationService:
             waiting.cancel()
         at_ns = stream.facts.ended_ns or stream.facts.published_ns
         self.tasks.spawn(self._keep(stream, EventKind.STREAM_UNPUBLISHED, at_ns), "ended")
+
+    async def _keep_refusal(self, stream: Stream, error: Exception) -> None:
+        """A recording that could not even begin has no row: the event alone tells of it."""
+        await self._journal.add_event(
+            Event(
+                EventKind.RECORDING_FAILED,
+                stream.facts.published_ns,
+                stream_name=stream.name,
+                media_session_id=stream.id,
+                facts={"app": stream.facts.app, "login": stream.facts.login, "error": str(error)},
+            )
+        )
 
     async def _keep(self, stream: Stream, kind: EventKind, at_ns: int) -> None:
         facts = stream.facts

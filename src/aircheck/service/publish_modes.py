@@ -66,11 +66,11 @@ async def accompany(stream: Stream, recording: Recording, recorder: Recorder) ->
         _tell(stream, "error", "NetStream.Record.Failed", ended.error or "there was nothing to record")
 
 
-async def tell_refused(stream: Stream, error: Exception) -> None:
-    """Tell a publisher that what it asked for is not recorded."""
+async def tell_refused(stream: Stream, error: Exception, *, is_asked_for: bool) -> None:
+    """Tell a publisher that it is not recorded: an error if it asked for that, else it may as well go on."""
     is_refused = isinstance(error, OSError) and error.errno in _REFUSED
     code = "NetStream.Record.NoAccess" if is_refused else "NetStream.Record.Failed"
-    _tell(stream, "error", code, str(error))
+    _tell(stream, "error" if is_asked_for else "warning", code, str(error))
 
 
 def _told(recording: Recording, ended: RecordingFacts) -> str:
