@@ -1,12 +1,16 @@
-// Publishes a camera by WHIP with one codec and watches by WHEP; run by test_browser_codecs.py.
+// Publishes a camera by WHIP with one codec and watches by WHEP, also through another port than the server's; run by
+// test_browser_codecs.py and test_slow_viewer.py.
 
-const exchange = async (pc, url) => {
+const through = (port, sdp) =>
+  sdp.replace(/a=candidate:\S+ 1 tcp .*\r\n/g, "").replace(/(a=candidate:\S+ 1 udp \d+ \S+ )\d+/g, `$1${port}`);
+
+const exchange = async (pc, url, port = 0) => {
   await pc.setLocalDescription();
   const offer = { method: "POST", body: pc.localDescription.sdp, headers: { "content-type": "application/sdp" } };
   const created = await fetch(url, offer);
   const answer = await created.text();
   if (created.status !== 201) throw new Error(`${created.status} ${answer}`);
-  await pc.setRemoteDescription({ type: "answer", sdp: answer });
+  await pc.setRemoteDescription({ type: "answer", sdp: port ? through(port, answer) : answer });
   return new URL(created.headers.get("location"), created.url).href;
 };
 
@@ -20,20 +24,20 @@ window.publish = async (url, codec) => {
   window.session = await exchange(pc, url);
 };
 
-window.watch = async (url) => {
+window.watch = async (url, port) => {
   const pc = (window.viewer = new RTCPeerConnection({ bundlePolicy: "max-bundle" }));
   const media = new MediaStream();
   pc.ontrack = ({ track }) => media.addTrack(track);
   for (const kind of ["audio", "video"]) pc.addTransceiver(kind, { direction: "recvonly" });
-  await exchange(pc, url);
+  await exchange(pc, url, port);
   window.seen = Object.assign(document.createElement("video"), { muted: true, srcObject: media });
   document.body.append(window.seen);
   window.seen.play();
 };
 
-/** What has arrived at the viewer, by kind, once sound and so many pictures have. */
-window.receivedEnough = async (pictures) => {
-  const reports = await window.viewer.getStats();
+/** What has arrived at a viewer, by kind, once sound and so many pictures have. */
+window.receivedEnough = async (pictures, viewer = window.viewer) => {
+  const reports = await viewer.getStats();
   const found = {};
   for (const one of reports.values()) {
     if (one.type === "inbound-rtp") found[one.kind] = { ...one, codec: reports.get(one.codecId)?.mimeType };
@@ -46,4 +50,10 @@ window.stop = async () => {
   window.publisher.close();
   window.viewer.close();
   window.seen.remove();
+};
+
+/** How many key frames the publisher has made. */
+window.keyFrames = async () => {
+  const reports = [...(await window.publisher.getStats()).values()];
+  return reports.find((one) => one.type === "outbound-rtp" && one.kind === "video").keyFramesEncoded;
 };

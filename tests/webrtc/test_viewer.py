@@ -10,8 +10,9 @@ from itertools import pairwise
 import pytest
 from helpers.packets import AUDIO, batch, new_stream
 from helpers.rtc_client import until
+from helpers.rtp_media import HandClock
 
-from aircheck.clock import SystemClock
+from aircheck.clock import Clock, SystemClock
 from aircheck.containers.test_pattern import Pattern, encode_pattern
 from aircheck.facts import EndReason
 from aircheck.hub.stream import Stream
@@ -69,7 +70,8 @@ def sound(samples: int) -> Packet:
 class Watched:
     """A stream with H.264 and Opus, and who watches it."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.clock = clock or SystemClock()
         self.stream = new_stream()
         self.stream.back_buffer.limit_bytes = 1 << 20
         self.wire = Wire()
@@ -89,7 +91,7 @@ class Watched:
             lines or (H264_LINE, OPUS_LINE),
             self.wire,
             self.stream,
-            SystemClock(),
+            self.clock,
             self.transcoding,
             promised=promised,
             on_ended=self.ends.append,
@@ -227,6 +229,54 @@ async def test_a_viewer_whose_connection_is_full_goes_on_at_a_key_frame(watched:
     watched.feed(picture(200))
     assert len(watched.wire.packets) == 3
     assert viewer.dropped_frames == 2
+
+
+def ask_for(viewer: Viewer, packets: Sequence[RtpPacket], now_s: float) -> None:
+    viewer.receive_rtcp(Nack(1, SSRC, [one.sequence_number for one in packets]).serialize(), 0, now_s)
+
+
+async def test_requests_do_not_multiply_what_a_full_link_has_to_take(watched: Watched) -> None:
+    viewer = watched.watch(H264_LINE)
+    watched.feed(picture(40, is_key=True, size=30_000))
+    lost = watched.wire.of(SSRC)
+    for tick in range(200):
+        ask_for(viewer, lost, 50 + tick * 0.02)
+    assert len(watched.wire.of(RTX_SSRC)) <= 5 * len(lost)
+
+
+async def test_a_path_that_loses_too_much_gets_no_pictures_until_the_next_key_frame(watched: Watched) -> None:
+    watched.stream.on_keyframe_wanted = watched.ask
+    viewer = watched.watch()
+    watched.feed(picture(40, is_key=True, size=60_000), sound(1920))
+    pictures = watched.wire.of(SSRC)
+    ask_for(viewer, pictures[::2], 50.0)
+    watched.wire.packets.clear()
+    watched.feed(picture(80), sound(3840))
+    ask_for(viewer, pictures, 51.0)
+    assert {packet.ssrc for packet in watched.wire.packets} == {2000}, "sound goes on, the past does not"
+    watched.feed(picture(120, is_key=True), picture(160))
+    assert len(watched.wire.of(SSRC)) == 2
+    assert viewer.pauses == 1
+
+
+async def test_a_publisher_is_asked_ever_less_often_for_who_key_frames_do_not_help() -> None:
+    clock = HandClock()
+    watched = Watched(clock)
+    watched.stream.on_keyframe_wanted = watched.ask
+    viewer = watched.watch(H264_LINE)
+    asked_at_s = []
+    for ms in range(0, 40_000, 100):
+        clock.now_s += 0.1
+        asked = watched.asked
+        viewer.receive_rtcp(PictureLossIndication(1, SSRC).serialize(), 0, clock.monotonic_s())
+        if watched.asked > asked:
+            asked_at_s.append(ms / 1000)
+            watched.feed(picture(ms, is_key=True))
+    pauses_s = [round(after - before) for before, after in pairwise(asked_at_s)]
+    assert pauses_s[-1] == 8
+    assert pauses_s == sorted(pauses_s)
+    assert len(asked_at_s) < 12
+    watched.transcoding.close()
 
 
 async def test_junk_disturbs_nobody(watched: Watched) -> None:

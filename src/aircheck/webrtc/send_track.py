@@ -20,7 +20,11 @@ from aircheck.wire.rtp.rtcp import SenderReport
 HISTORY_PACKETS = 2048
 """Kept for retransmission: at 4 Mbit/s some five seconds. A power of two."""
 _RESENT_AGAIN_AFTER_S = 0.02
-"""One packet is asked for by several requests when the round trip is long."""
+"""One packet is asked for by several requests when the round trip is long. Each time the pause is doubled."""
+_RESENT_MAX = 5
+_RESENT_SHARE = 0.5
+"""Of what is sent so much may be sent again: requests must not multiply what a full link has to take."""
+_RESENT_BURST = 256
 _PREFIX_BYTES = 4
 
 
@@ -33,6 +37,8 @@ class SendTrack:
         self.ssrc = line.ssrcs[0]
         self.rtx_ssrc = line.ssrcs[1] if len(line.ssrcs) > 1 else 0
         self.sent_packets = self.sent_bytes = self.resent_packets = 0
+        self.lost_packets = 0
+        """Asked for again at least once, while they were known."""
         self._format = chosen
         self._packetizer = PACKETIZERS[chosen.codec]()
         self._sequence = secrets.randbits(15)
@@ -40,6 +46,9 @@ class SendTrack:
         self._first_timestamp = secrets.randbits(32)
         self._history: list[bytes] = [b""] * HISTORY_PACKETS
         self._resent_s = [0.0] * HISTORY_PACKETS
+        self._resent_times = bytearray(HISTORY_PACKETS)
+        self._is_asked_for = bytearray(HISTORY_PACKETS)
+        self._may_resend = float(_RESENT_BURST)
         self._take(track)
 
     def packetize(self, packet: Packet, *, at_s: float | None = None) -> list[bytes]:
@@ -67,15 +76,28 @@ class SendTrack:
         for sequence in sequence_numbers:
             slot = sequence % HISTORY_PACKETS
             packet = self._history[slot]
-            if (
-                packet[2:4] != sequence.to_bytes(2, "big")
-                or now_s - self._resent_s[slot] < _RESENT_AGAIN_AFTER_S
-            ):
-                continue
-            self._resent_s[slot] = now_s
-            packets.append(self._as_retransmission(packet))
+            if packet[2:4] == sequence.to_bytes(2, "big") and self._may_resend_slot(slot, now_s):
+                packets.append(self._as_retransmission(packet))
         self.resent_packets += len(packets)
         return packets
+
+    def _may_resend_slot(self, slot: int, now_s: float) -> bool:
+        times = self._resent_times[slot]
+        if not self._is_asked_for[slot]:
+            self._is_asked_for[slot] = True
+            self.lost_packets += 1
+        elif times and now_s - self._resent_s[slot] < _RESENT_AGAIN_AFTER_S * (1 << times - 1):
+            return False
+        if times >= _RESENT_MAX or self._may_resend < 1:
+            return False
+        self._may_resend -= 1
+        self._resent_s[slot] = now_s
+        self._resent_times[slot] = times + 1
+        return True
+
+    def forget(self) -> None:
+        """Send nothing of what was sent so far again."""
+        self._history = [b""] * HISTORY_PACKETS
 
     def report(self, media_s: float, ntp: int) -> SenderReport | None:
         """Which media time it is now, on this line's clock; nothing before its first packet."""
@@ -110,7 +132,10 @@ class SendTrack:
         packet = (
             HEAD.pack(VERSION, self._format.payload_type | marker, sequence, timestamp, self.ssrc) + payload
         )
-        self._history[sequence % HISTORY_PACKETS] = packet
+        slot = sequence % HISTORY_PACKETS
+        self._history[slot] = packet
+        self._resent_times[slot] = self._is_asked_for[slot] = 0
+        self._may_resend = min(self._may_resend + _RESENT_SHARE, _RESENT_BURST)
         self._sequence = (sequence + 1) & 0xFFFF
         self.sent_packets += 1
         self.sent_bytes += len(payload)

@@ -6,6 +6,10 @@ viewers (see `transcoding`), H.264 with B-frames too as soon as one is seen.
 A viewer begins at a key frame: a WebRTC publisher is asked for one; of other streams the back buffer holds
 the last, and what followed it is sent to be decoded but not waited for: its pictures all belong to the
 instant at which the viewer came, so that nobody watches late for having come in the middle.
+
+A viewer whose path takes less than the stream needs is sent no more pictures until the next key frame, and
+nothing of the past again; sound goes on. A publisher is asked for that key frame ever less often, as each
+costs all who watch and record a large picture.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ from aircheck.webrtc.errors import NoCommonCodecs
 from aircheck.webrtc.media import MediaLine
 from aircheck.webrtc.negotiate import Wanted
 from aircheck.webrtc.pacer import Pacer
+from aircheck.webrtc.path_losses import PathLosses
 from aircheck.webrtc.send_track import SendTrack
 from aircheck.webrtc.transcoding import Transcoding
 from aircheck.wire.rtp.errors import RtpError
@@ -45,6 +50,8 @@ QUEUE_MAX_PACKETS = 8192
 """What may wait for its turn before the viewer is dropped to the next key frame: 10 MB."""
 KEYFRAME_INTERVAL_S = 0.5
 """The soonest a publisher is asked again for the sake of one viewer."""
+KEYFRAME_PATIENCE_S = 8.0
+"""The longest a viewer waits to whom key frame after key frame was of no use."""
 REPORT_INTERVAL_S = 1.0
 SOUND_WAITS_S = 1.0
 """Sound before the first picture would be heard alone; but pictures may take long, or never come."""
@@ -111,7 +118,7 @@ class Viewer:
         on_ended: Callable[[EndReason], None],
     ) -> None:
         self.stream = stream
-        self.dropped_frames = self.keyframe_requests = self.nacks = 0
+        self.dropped_frames = self.keyframe_requests = self.nacks = self.pauses = 0
         self._transport = transport
         self._clock = clock
         self._transcoding = transcoding
@@ -128,7 +135,11 @@ class Viewer:
         self._origin: tuple[float, float] | None = None
         """Media time of the first packet, and the clock's time when it was sent."""
         self._last_pts = -(1 << 62)
-        self._reported_s = self._asked_s = 0.0
+        self._reported_s = 0.0
+        self._may_ask_from_s = self._key_sent_s = float("-inf")
+        self._has_asked = self._is_slow = False
+        self._patience_s = KEYFRAME_INTERVAL_S
+        self._losses = PathLosses()
         self._unsent_packets = 0
         self._is_closed = False
 
@@ -158,8 +169,6 @@ class Viewer:
     def deliver(self, batch: Batch) -> None:
         if self._is_closed:
             return
-        if len(self._pacer) > QUEUE_MAX_PACKETS or self._is_losing():
-            self._fall_behind()
         self._send_frames([packet for packet in batch.packets if self._is_passed(packet)])
 
     def take_transcoded(self, packets: Sequence[Packet]) -> None:
@@ -200,6 +209,7 @@ class Viewer:
         return {
             "viewer_dropped_frames": self.dropped_frames,
             "viewer_keyframe_requests": self.keyframe_requests,
+            "viewer_pauses": self.pauses,
             "viewer_nacked_packets": self.nacks,
             "viewer_resent_packets": sum(sender.resent_packets for sender in self._senders.values()),
         }
@@ -251,6 +261,8 @@ class Viewer:
             self._needs_key = self._needs_key and kind is not Kind.VIDEO
 
     def _send_frames(self, frames: Sequence[Packet]) -> None:
+        if not self._needs_key and self._is_behind():
+            self._fall_behind()
         packets: list[bytes] = []
         for frame in frames:
             if self._may_send(frame):
@@ -259,10 +271,11 @@ class Viewer:
 
     def _may_send(self, packet: Packet) -> bool:
         """A viewer who waits for a key frame gets no other pictures, and at first no sound either."""
-        if not self._needs_key:
+        if not self._needs_key and not self._has_asked:
             return True
         if packet.track.is_video and packet.is_keyframe:
-            self._needs_key = False
+            self._begin()
+        if not self._needs_key:
             return True
         if packet.track.is_audio and not self._does_sound_wait():
             return True
@@ -292,7 +305,7 @@ class Viewer:
         pictures = [packet for packet in past if packet.track.is_video and self._is_passed(packet)]
         if not pictures or not pictures[0].is_keyframe or Kind.VIDEO in self._transcoded:
             return
-        self._needs_key = False
+        self._begin()
         last = pictures[-1]
         now_s = last.pts / last.track.timescale
         packets: list[bytes] = []
@@ -302,15 +315,43 @@ class Viewer:
 
     # on the way
 
-    def _is_losing(self) -> bool:
-        """Whether packets were not taken since the last look: a TCP connection that is full."""
+    def _begin(self) -> None:
+        """A key frame goes out that was waited for. The one before was in vain if it did not last."""
+        now_s = self._clock.monotonic_s()
+        lasted_s = now_s - self._key_sent_s
+        was_in_vain = lasted_s < 4 * self._patience_s
+        self._patience_s = (
+            min(2 * self._patience_s, KEYFRAME_PATIENCE_S) if was_in_vain else KEYFRAME_INTERVAL_S
+        )
+        self._is_slow = self._is_slow and lasted_s < 4 * KEYFRAME_PATIENCE_S
+        self._key_sent_s, self._may_ask_from_s = now_s, now_s + self._patience_s
+        self._needs_key = self._has_asked = False
+        self._unsent_packets = self._transport.unsent_packets
+        sender = self._senders[Kind.VIDEO]
+        self._losses.begin(sender.sent_packets, sender.lost_packets, now_s)
+
+    def _is_behind(self) -> bool:
+        """Whether packets are not taken: by our queue, by a TCP connection that is full, or by the path."""
         before, self._unsent_packets = self._unsent_packets, self._transport.unsent_packets
-        return self._unsent_packets > before
+        if self._unsent_packets > before or len(self._pacer) > QUEUE_MAX_PACKETS:
+            return True
+        sender = self._senders.get(Kind.VIDEO)
+        return sender is not None and self._losses.are_too_many(
+            sender.sent_packets, sender.lost_packets, self._clock.monotonic_s()
+        )
 
     def _fall_behind(self) -> None:
+        """Until the next key frame."""
         self._pacer.clear()
-        if Kind.VIDEO in self._senders and not self._needs_key:
-            self._needs_key = True
+        sender = self._senders.get(Kind.VIDEO)
+        if sender is None:
+            return
+        self._needs_key = True
+        self._sound_waits_until_s = 0.0
+        self.pauses += 1
+        sender.forget()
+        if not self._is_slow:
+            self._is_slow = True
             _log.info("viewer is slow stream=%s", self.stream.name)
 
     def _resend(self, nack: Nack, now_s: float) -> None:
@@ -321,14 +362,14 @@ class Viewer:
 
     def _ask_for_keyframe(self) -> None:
         now_s = self._clock.monotonic_s()
-        if now_s - self._asked_s < KEYFRAME_INTERVAL_S:
+        if now_s < self._may_ask_from_s:
             return
         if Kind.VIDEO in self._transcoded:
             ask: Callable[[], None] | None = self._ask_transcoder
         else:
             ask = self.stream.on_keyframe_wanted
         if ask is not None:
-            self._asked_s = now_s
+            self._may_ask_from_s, self._has_asked = now_s + KEYFRAME_INTERVAL_S, True
             self.keyframe_requests += 1
             ask()
 
