@@ -14,11 +14,12 @@ import av
 from clip import DURATION_MS, FRAMES_PER_SECOND, VIDEO_FRAMES, Clip, cache_dir, read_clip
 
 _AUDIO_FRAMES = 800
+VP9_CLIP_NAME = "bench-720p30-2500k-vp9-v1.flv"
 
 
 def load_vp9_clip() -> Clip:
     """The clip, made at the first call (half a minute of CPU)."""
-    path = cache_dir() / "bench-720p30-2500k-vp9-v1.flv"
+    path = cache_dir() / VP9_CLIP_NAME
     if not path.exists():
         partial = path.with_suffix(".partial.flv")
         webm = path.with_suffix(".partial.webm")
