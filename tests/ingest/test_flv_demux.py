@@ -296,6 +296,18 @@ def test_opus_without_a_header_gets_one() -> None:
     assert bench.counted == {}
 
 
+def test_opus_packets_are_as_long_as_they_say_and_senseless_ones_are_counted() -> None:
+    first, double, senseless = (
+        b"\x91Opus\xfc\xff\xfe\xfd",
+        b"\x91Opus\xfd\xff\xfe\xfd",
+        b"\x91Opus\xff\0\xfe\xfd",
+    )
+    bench = Bench((8, 0, b"\x90Opus"), (8, 0, first), (8, 20, double), (8, 60, senseless), (8, 60, first))
+    assert [packet.pts for packet in bench.packets] == [0, 960, 2880]
+    assert [bytes(packet.data) for packet in bench.packets] == [first[5:], double[5:], first[5:]]
+    assert bench.counted == {"malformed_tags": 1, "early_timestamps": 1}
+
+
 # ----------------------------------------------------------------------------------------- video
 
 

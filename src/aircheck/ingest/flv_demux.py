@@ -7,7 +7,7 @@ what cannot be used is counted in `counters` and told to `on_notice`. The nanose
 add to a timestamp are below the resolution of video here; audio has its grid.
 
 `feed` is the hottest loop of an RTMP publisher. Frames of classic H.264 (and H.265) and of classic AAC
-are handled right in it; all else goes through `wire.flv` to `_take`.
+are handled right in it, frames of extended messages nearly so; all else goes through `wire.flv` to `_take`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
 from aircheck.ingest import flv_tracks
 from aircheck.ingest.flv_data import DataLane
-from aircheck.media import aac, av1, h264
+from aircheck.media import aac, av1, h264, opus
 from aircheck.media.bits import BitstreamError
 from aircheck.media.packet import Batch, Packet, Payload
 from aircheck.media.timeline import (
@@ -100,7 +99,8 @@ class DemuxCounters:
     """Audio frames that did not begin where their predecessor ended."""
 
 
-_FrameTaker = Callable[[int, memoryview, list[Packet]], None]
+_FrameTaker = Callable[[int, Payload, list[Packet]], None]
+"""Takes a message's timestamp and body. Raises BitstreamError."""
 
 _UNKNOWN = Track(0, Codec.AMF0, 1)
 _SET_DATA_FRAME = amf.serialize("@setDataFrame")
@@ -216,7 +216,7 @@ class FlvDemuxer:
         append = packets.append
         size_bytes = 0
         has_keyframe = False
-        video, audio = self._fast_video, self._fast_audio
+        video, audio, extended = self._fast_video, self._fast_audio, self._extended_frames
         for type_id, timestamp, body in messages:
             body_bytes = len(body)
             if type_id == VIDEO_MESSAGE and video is not None and body_bytes > 5:
@@ -263,11 +263,21 @@ class FlvDemuxer:
                 self._take_data(timestamp, body, packets)
                 continue
             before = len(packets)
-            self._take(type_id, timestamp, body, packets, arrival_ns)
+            take_frame = extended.get((type_id, bytes(body[:_EXTENDED_HEAD_BYTES])))
+            try:
+                if take_frame is not None and body_bytes >= _SHORTEST_EXTENDED_FRAME:
+                    take_frame(timestamp, body, packets)
+                else:
+                    self._take(type_id, timestamp, body, packets, arrival_ns)
+            except BitstreamError as error:
+                head = bytes(body[:16]).hex()
+                self._count(
+                    "malformed_tags", error=str(error), type_id=type_id, timestamp=timestamp, head=head
+                )
+            video, audio, extended = self._fast_video, self._fast_audio, self._extended_frames
             for packet in packets[before:]:
                 size_bytes += len(packet.data)
                 has_keyframe |= packet.is_keyframe and packet.track is self._primary_video
-            video, audio = self._fast_video, self._fast_audio
         tracks_changed = self._unannounced != [] and self._announce(packets)
         data_bytes = self._data.end_batch(packets)
         return Batch(
@@ -277,23 +287,15 @@ class FlvDemuxer:
     def _take(
         self, type_id: int, timestamp: int, body: Payload, packets: list[Packet], arrival_ns: int
     ) -> None:
-        """One message of audio, video or anything else but data."""
+        """One message of audio, video or anything else but data. Raises BitstreamError."""
         if self._first_media_ns is None:
             self._first_media_ns = arrival_ns
-        try:
-            take_frame = self._extended_frames.get((type_id, bytes(body[:_EXTENDED_HEAD_BYTES])))
-            if take_frame is not None and len(body) >= _SHORTEST_EXTENDED_FRAME:
-                take_frame(timestamp, memoryview(body), packets)
-                return
-            if type_id == VIDEO_MESSAGE:
-                self._take_video(flv.parse_video(body), timestamp, packets)
-            elif type_id == AUDIO_MESSAGE:
-                self._take_audio(flv.parse_audio(body), timestamp, packets)
-            else:
-                self._count("ignored_messages", type_id=type_id)
-        except BitstreamError as error:
-            head = bytes(body[:16]).hex()
-            self._count("malformed_tags", error=str(error), type_id=type_id, timestamp=timestamp, head=head)
+        if type_id == VIDEO_MESSAGE:
+            self._take_video(flv.parse_video(body), timestamp, packets)
+        elif type_id == AUDIO_MESSAGE:
+            self._take_audio(flv.parse_audio(body), timestamp, packets)
+        else:
+            self._count("ignored_messages", type_id=type_id)
 
     # -------------------------------------------------------------------------------------------- tags
 
@@ -373,19 +375,38 @@ class FlvDemuxer:
             packets.append(Packet(track, pts, pts, True, frame))
             ms += samples * 1000 // track.timescale
 
-    def _take_extended_picture(
-        self, lane: _Lane, head: flv.FrameHead, timestamp: int, body: memoryview, packets: list[Packet]
-    ) -> None:
-        """A frame of a known track in an extended message of one track: what `_take_video` does, shorter."""
-        composition_ms, data = 0, body[_EXTENDED_HEAD_BYTES:]
-        if head.has_composition_time:
-            composition_ms, data = int.from_bytes(data[:3], "big", signed=True), data[3:]
-        self._add_picture(lane, head.is_keyframe, timestamp, composition_ms, data, packets)
+    def _picture_taker(self, lane: _Lane, head: flv.FrameHead) -> _FrameTaker:
+        """For frames of a known track in extended messages of one track: what `_take_video` does, shorter."""
+        track, is_keyframe, place = lane.track, head.is_keyframe, lane.clock.place
 
-    def _take_extended_sound(
-        self, lane: _Lane, timestamp: int, body: memoryview, packets: list[Packet]
-    ) -> None:
-        self._add_sound(lane, timestamp, body[_EXTENDED_HEAD_BYTES:], packets)
+        def take_any(timestamp: int, body: Payload, packets: list[Packet]) -> None:
+            composition_ms, start = 0, _EXTENDED_HEAD_BYTES
+            if head.has_composition_time:
+                composition_ms, start = int.from_bytes(body[5:8], "big", signed=True), 8
+            data = memoryview(body)[start:]
+            self._add_picture(lane, is_keyframe, timestamp, composition_ms, data, packets)
+
+        def take_ordered(timestamp: int, body: Payload, packets: list[Packet]) -> None:
+            dts = place(timestamp)
+            packets.append(Packet(track, dts, dts, is_keyframe, body[_EXTENDED_HEAD_BYTES:]))
+
+        is_ordered = not head.has_composition_time and not lane.lead_ms
+        return take_ordered if is_ordered and track.codec is not Codec.AV1 else take_any
+
+    def _sound_taker(self, lane: _Lane) -> _FrameTaker:
+        """The same for sound."""
+        track, clock, grid = lane.track, lane.clock, lane.grid
+
+        def take_any(timestamp: int, body: Payload, packets: list[Packet]) -> None:
+            self._add_sound(lane, timestamp, memoryview(body)[_EXTENDED_HEAD_BYTES:], packets)
+
+        def take_opus(timestamp: int, body: Payload, packets: list[Packet]) -> None:
+            data = body[_EXTENDED_HEAD_BYTES:]
+            ms, samples = clock.place(timestamp), opus.packet_samples(data)
+            pts = grid.place(ms, samples)
+            packets.append(Packet(track, pts, pts, True, data))
+
+        return take_opus if track.codec is Codec.OPUS else take_any
 
     # ------------------------------------------------------------------------------------------ tracks
 
@@ -466,11 +487,9 @@ class FlvDemuxer:
         if video is not None and video.is_known:
             for head in flv.video_frame_heads(video.track.codec):
                 if not flv_tracks.is_described_by_frame(video.track.codec, is_keyframe=head.is_keyframe):
-                    frames[VIDEO_MESSAGE, head.head] = partial(self._take_extended_picture, video, head)
+                    frames[VIDEO_MESSAGE, head.head] = self._picture_taker(video, head)
         if audio is not None and audio.track.codec in flv_tracks.CODECS_WITH_HEADER:
-            frames[AUDIO_MESSAGE, flv.audio_frame_head(audio.track.codec)] = partial(
-                self._take_extended_sound, audio
-            )
+            frames[AUDIO_MESSAGE, flv.audio_frame_head(audio.track.codec)] = self._sound_taker(audio)
         self._extended_frames = frames
 
     def _announce(self, packets: Sequence[Packet]) -> bool:

@@ -60,15 +60,13 @@ def packet_samples(packet: Payload) -> int:
     if not packet:
         raise BitstreamError("an empty Opus packet")
     toc = packet[0]
-    match toc & 3:
-        case 0:
-            frames = 1
-        case 3:
-            if len(packet) < 2:
-                raise BitstreamError("an Opus packet without its frame count")
-            frames = packet[1] & 0x3F
-        case _:
-            frames = 2
+    if not toc & 3:
+        return _FRAME_SAMPLES[toc >> 3]
+    frames = 2
+    if toc & 3 == 3:
+        if len(packet) < 2:
+            raise BitstreamError("an Opus packet without its frame count")
+        frames = packet[1] & 0x3F
     samples = frames * _FRAME_SAMPLES[toc >> 3]
     if not 0 < samples <= _MAX_PACKET_SAMPLES:
         raise BitstreamError(f"an Opus packet of {samples} samples")

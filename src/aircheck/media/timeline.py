@@ -120,7 +120,10 @@ class TrackClock:
 
     def place(self, timestamp: int) -> int:
         """The place of a timestamp, in milliseconds: always behind the track's previous packet."""
-        last = self.last_ms
+        last, placed = self.last_ms, timestamp + self.offset_ms
+        if 0 < placed - last < FORWARD_JUMP_MS:
+            self.last_ms = placed
+            return placed
         if last == NEVER:
             return self._begin(timestamp)
         step = self._step(timestamp, last)
