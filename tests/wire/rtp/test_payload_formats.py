@@ -24,7 +24,7 @@ HEAD = bytes(12)
 
 
 def make_frame(codec: Codec, chance: random.Random) -> bytes:
-    """A frame of the codec's outer form; what is inside is noise."""
+    """A frame of the codec's outer form; what is inside is noise. What stands at its beginning only, does."""
 
     def noise() -> bytes:
         return chance.randbytes(chance.choice(SIZES) + 2)
@@ -33,10 +33,14 @@ def make_frame(codec: Codec, chance: random.Random) -> bytes:
         case Codec.VP8 | Codec.VP9:
             return noise()
         case Codec.H264:
-            kinds = [chance.choice((1, 5, 6, 7, 8)) for _ in range(chance.randint(1, 5))]
+            kinds = [7] * chance.randint(0, 1) + [
+                chance.choice((1, 5, 6, 8)) for _ in range(chance.randint(1, 5))
+            ]
             return h264.join_length_prefixed([bytes((0x60 | kind,)) + noise() for kind in kinds])
         case Codec.H265:
-            kinds = [chance.choice((1, 19, 32, 33, 34, 39)) for _ in range(chance.randint(1, 5))]
+            kinds = [32] * chance.randint(0, 1) + [
+                chance.choice((1, 19, 33, 34, 39)) for _ in range(chance.randint(1, 5))
+            ]
             return h264.join_length_prefixed([bytes((kind << 1, 1)) + noise() for kind in kinds])
         case _:
             kinds = [chance.choice((1, 3, 4, 5, 6)) for _ in range(chance.randint(1, 4))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from aircheck.media.h264 import split_nal_units
-from aircheck.media.h265 import NAL_AUD, NAL_SPS, NAL_VPS, nal_unit_type
+from aircheck.media.h265 import NAL_AUD, NAL_VPS, nal_unit_type
 from aircheck.wire.rtp.errors import RtpError
 from aircheck.wire.rtp.h264 import split_aggregate
 from aircheck.wire.rtp.packet import HEAD
@@ -17,7 +17,7 @@ _START, _END = 0x80, 0x40
 _TYPE_MASK = 0x81
 """All of a NAL unit header's first byte but its type."""
 
-_BEGINNERS = frozenset((NAL_VPS, NAL_SPS, NAL_AUD))
+_BEGINNERS = frozenset((NAL_VPS, NAL_AUD))
 
 
 class H265Depacketizer:
