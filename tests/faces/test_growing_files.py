@@ -76,6 +76,17 @@ async def test_growing_file_is_served_as_if_it_were_finished(
     assert decoded_frames((await client.get(URL)).content) == 3 * FRAMES_PER_CLIP
 
 
+async def test_growing_file_is_found_before_the_catalogue_knows_it(
+    world: World, client: httpx.AsyncClient, clip: Clip
+) -> None:
+    recording = GrowingRecording(world, clip)
+    world.live_segments.append(recording.segment)
+    recording.grow()
+    for url in (URL, f"/client/records/{stable_name(recording.segment)}"):
+        answer = await client.get(url)
+        assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
+
+
 async def test_player_that_fetches_in_pieces_gets_one_and_the_same_file(
     world: World, client: httpx.AsyncClient, clip: Clip
 ) -> None:

@@ -144,6 +144,9 @@ class World:
     def growing_file(self, segment_id: str) -> GrowingFile | None:
         return self.writers.get(segment_id)
 
+    def growing_segments(self) -> Sequence[SegmentFacts]:
+        return self.live_segments
+
     def status(self) -> NodeStatus:
         return self.node
 

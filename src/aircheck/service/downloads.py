@@ -163,9 +163,13 @@ class DownloadService:
         return await self._run(lambda: self._open_finished(segment))
 
     async def _find(self, name: str) -> SegmentFacts | None:
+        growing = self._growing.growing_segments
         if name.startswith(BY_ID):
-            return await self._catalog.segment(PurePosixPath(name.removeprefix(BY_ID)).stem)
-        return await self._catalog.segment_by_file_name(name)
+            segment_id = PurePosixPath(name.removeprefix(BY_ID)).stem
+            found = await self._catalog.segment(segment_id)
+            return found or next((one for one in growing() if one.id == segment_id), None)
+        found = await self._catalog.segment_by_file_name(name)
+        return found or next((one for one in growing() if one.file_name == name), None)
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)

@@ -15,12 +15,14 @@ from __future__ import annotations
 import os
 import time
 from collections import OrderedDict
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from aircheck.clock import Clock
+from aircheck.facts import SegmentFacts
 from aircheck.service.content import Content
 
 SHARED_FOR_S = 0.5
@@ -66,6 +68,10 @@ class GrowingFiles(Protocol):
 
     def growing_file(self, segment_id: str) -> GrowingFile | None:
         """None when there is nothing to play yet, or when the file is not growing any more."""
+        ...
+
+    def growing_segments(self) -> Iterable[SegmentFacts]:
+        """All that grow now; the catalogue learns of them a moment later."""
         ...
 
 

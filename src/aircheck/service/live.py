@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -149,6 +149,9 @@ class LiveRecorder:
                 if segment.facts.id == segment_id and segment.duration_ms and segment.writer is not None:
                     return cast(GrowingFile, segment.writer)
         return None
+
+    def growing_segments(self) -> Iterable[SegmentFacts]:
+        return (segment.current_facts() for recording in self._recorder for segment in recording.segments)
 
 
 class RtmpConnections:
