@@ -1,8 +1,7 @@
 """The WCS REST API as its clients see it, word for word: `wcs_rest.txt` is one session.
 
-Lines with `!` are what happens meanwhile: `publish NAME ID` begins a stream that came in by RTMP, or by the
-protocol named last, `unpublish NAME` ends it, `media NAME MS` lets so much media pass, and `record NAME` has
-another API than this one record it. Times are left out, and so are the words of errors.
+Lines with `!` are what happens meanwhile, in the words of `NodeScript`. Times are left out, and so are the
+words of errors.
 """
 
 from __future__ import annotations
@@ -13,14 +12,11 @@ import socket
 from pathlib import Path
 
 import httpx
-import pytest
 from helpers.live_node import LiveNode
-from helpers.packets import av_batches
+from helpers.node_script import NodeScript
 
 from aircheck.faces.wcs.app import WcsOptions, wcs_methods
-from aircheck.hub.stream import Stream
 from aircheck.service.connections import ConnectionStatus
-from aircheck.service.control import Target
 
 TRANSCRIPT = Path(__file__).with_name("wcs_rest.txt")
 
@@ -71,28 +67,14 @@ async def test_each_method_is_in_the_transcript(tmp_path: Path) -> None:
 
 class Session:
     def __init__(self, node: LiveNode, client: httpx.AsyncClient) -> None:
-        self._node = node
         self._client = client
-        self._streams: dict[str, Stream] = {}
+        self._script = NodeScript(node)
 
     async def play(self, line: str) -> str:
         if line.startswith("!"):
-            await self._act(*line[2:].split())
+            await self._script.act(line[2:])
             return f"{line}\n"
         return await self._exchange(line[2:])
-
-    async def _act(self, what: str, name: str, value: str = "", protocol: str = "rtmp") -> None:
-        match what:
-            case "publish":
-                self._streams[name] = self._node.publish(name, stream_id=value, protocol=protocol)
-            case "record":
-                await self._node.control.start(Target(name=name), requested_by="api")
-            case "unpublish":
-                self._node.unpublish(self._streams[name])
-            case "media":
-                await self._node.feed(self._streams[name], av_batches(int(value)))
-            case _:
-                pytest.fail(f"nobody knows how to {what}")
 
     async def _exchange(self, request: str) -> str:
         method, url, body = f"{request} ".split(" ", 2)
