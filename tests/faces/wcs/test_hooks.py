@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import get_args
 
 import pytest
+from helpers.hooks_rig import running
 from helpers.http_backend import ASKED, HttpBackend
 from helpers.packets import av_batches
 from helpers.rtmp_peer import Peer
 
-from aircheck.clock import SystemClock
-from aircheck.faces.wcs.hooks import METHODS, MethodPolicy, WcsHooks, parse_policies
-from aircheck.facts import EndReason
-from aircheck.hub.registry import Registry
-from aircheck.ingest.pump import Pump
-from aircheck.ingest.rtmp_server import RtmpServer, Timeouts
-from aircheck.playback.rtmp_play import RtmpViewer
+from aircheck.faces.wcs.hooks import METHODS, MethodPolicy, parse_policies
 from aircheck.service.access import AccessService
-from aircheck.service.backend import Backend, BackendPlan
 from aircheck.settings.model import HookMethod
 from aircheck.wire.rtmp import events as ev
 
@@ -31,48 +24,6 @@ MEDIA = list(av_batches(500))
 async def there() -> AsyncIterator[HttpBackend]:
     async with HttpBackend.serving() as backend:
         yield backend
-
-
-class Rig:
-    def __init__(
-        self, there: HttpBackend, access: AccessService, timeout_s: float, **options: object
-    ) -> None:
-        clock = SystemClock()
-        self.registry = Registry()
-        self.backend = Backend(BackendPlan(url=there.url, timeout_s=timeout_s))
-        self.backend.start()
-        self.hooks = WcsHooks(
-            access,
-            self.registry,
-            self.backend,
-            clock,
-            node_id="node-1",
-            **options,  # type: ignore[arg-type]
-        )
-        self.pump = Pump(asyncio.get_running_loop(), interval_s=0.05)
-        self.rtmp = RtmpServer(
-            self.pump,
-            self.registry,
-            self.hooks,
-            clock,
-            new_viewer=lambda stream, session, number: RtmpViewer(stream, session, number),
-            timeouts=Timeouts(handshake_s=0.5, idle_s=30),
-        )
-        self.rtmp.on_session_ended.append(self.hooks.session_ended)
-        self.address = self.rtmp.listen("127.0.0.1", 0)
-
-
-@asynccontextmanager
-async def running(
-    there: HttpBackend, access: AccessService | None = None, timeout_s: float = 5, **options: object
-) -> AsyncIterator[Rig]:
-    rig = Rig(there, access or AccessService(), timeout_s, **options)
-    try:
-        yield rig
-    finally:
-        await rig.rtmp.stop(EndReason.SHUTDOWN)
-        await rig.backend.stop(2)
-        rig.pump.close()
 
 
 async def test_a_backend_that_says_yes_hears_the_whole_story_in_order(there: HttpBackend) -> None:
