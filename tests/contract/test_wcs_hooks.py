@@ -1,7 +1,7 @@
 """REST hooks as a backend made for WCS hears them, word for word: `wcs_hooks.txt`, a peer after the other.
 
-Of each peer first the questions stand there, in order, then the news, in order: which comes first between the two
-is not promised. Ids, times and ports are left out.
+Of each peer first the questions stand there, in order, then the news, in order: which comes first between the
+two is not promised. Ids, times and ports are left out.
 """
 
 from __future__ import annotations
@@ -22,18 +22,21 @@ SECRET = "1234567890"
 
 
 async def test_a_backend_hears_what_is_in_the_transcript(tmp_path: Path) -> None:
-    async with HttpBackend.serving() as there:
-        async with running(there, secret=SECRET, record_name=lambda _: "cam.mp4") as rig:
-            async with Peer(rig.address) as publisher, Peer(rig.address) as viewer:
-                number = await publisher.publish("cam?token=T0KEN&room=7")
-                await publisher.send(number, list(av_batches(500)))
-                await there.heard(4)
-                await viewer.unpublish(await viewer.play("cam?user=anna"))
-                await there.heard(10)
-                await publisher.unpublish(number)
-            there.statuses["publishStream"] = 403
-            async with Peer(rig.address) as refused:
-                await refused.refused("other")
+    async with (
+        HttpBackend.serving() as there,
+        running(there, secret=SECRET, record_name=lambda _: "cam.mp4") as rig,
+    ):
+        async with Peer(rig.address) as publisher, Peer(rig.address) as viewer:
+            number = await publisher.publish("cam?token=T0KEN&room=7")
+            await publisher.send(number, list(av_batches(500)))
+            await there.heard(4)
+            await viewer.unpublish(await viewer.play("cam?user=anna"))
+            await there.heard(10)
+            await publisher.unpublish(number)
+        there.statuses["publishStream"] = 403
+        async with Peer(rig.address) as refused:
+            await refused.refused("other")
+        await there.heard(19)
     actual = tmp_path / "said.txt"
     actual.write_text(transcript(there))
     assert actual.read_text() == TRANSCRIPT.read_text(), f"what was said is in {actual}"
