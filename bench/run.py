@@ -33,7 +33,7 @@ from typing import Any
 
 from clip import load_clip
 from process_cost import Cost, cost_of
-from servers import Server, aircheck, nginx_rtmp
+from servers import FORMATS, Server, aircheck, nginx_rtmp
 from vp9_clip import load_vp9_clip
 
 HERE = Path(__file__).parent
@@ -48,8 +48,6 @@ SAMPLE_FILES = 3
 FILES_TIMEOUT_S = 30.0
 BASELINE = "nginx-rtmp"
 SERVERS = (BASELINE, "aircheck")
-FORMATS = ("mp4", "mkv", "ts", "flv", "webm")
-"""WebM gets a clip of its own: VP9 and Opus of the same bit rate, which nginx-rtmp cannot take."""
 
 StartServer = Callable[[Path], AbstractContextManager[Server]]
 _BEGIN, _END = "<!-- results: begin (written by run.py) -->", "<!-- results: end -->"
@@ -132,7 +130,7 @@ def _measure_window(process: subprocess.Popen[str], pid: int, window_s: float) -
 def _generator(server: Server, cell: Cell, seconds: float) -> subprocess.Popen[str]:
     command = [sys.executable, str(HERE / "publishers.py"), "--port", str(server.rtmp_port)]
     command += ["--streams", str(cell.streams), "--chunk-size", str(cell.chunk_size)]
-    command += ["--seconds", str(seconds), "--clip", "vp9" if server.suffix == ".webm" else "h264"]
+    command += ["--seconds", str(seconds), "--clip", server.clip]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
@@ -157,7 +155,8 @@ def _missing_packets(server: Server, report: dict[str, Any]) -> int:
     for index in _sample(report["streams"]):
         counted = _count_packets(files[f"bench{index:03d}"])
         missing += max(0, report["video_frames"][index] - counted.get("video", 0))
-        missing += max(0, report["audio_frames"][index] - counted.get("audio", 0))
+        audio_packets = int(report["audio_frames"][index] * server.audio_packets)
+        missing += max(0, audio_packets - counted.get("audio", 0))
     return missing
 
 
@@ -198,7 +197,7 @@ def _count_packets(path: Path) -> dict[str, int]:
 
 def run_all(options: argparse.Namespace) -> list[Measurement]:
     load_clip()
-    if "webm" in options.formats:
+    if any(FORMATS[name][1] == "vp9" for name in options.formats):
         load_vp9_clip()
     measurements = []
     for round_number, cell, start_server in _schedule(options):
@@ -235,11 +234,11 @@ def _schedule(options: argparse.Namespace) -> Iterator[tuple[int, Cell, StartSer
 
 
 def _contestants(options: argparse.Namespace) -> Iterator[StartServer]:
-    """nginx-rtmp, and Aircheck once for each container."""
+    """nginx-rtmp, and Aircheck once for each format."""
     if BASELINE in options.servers:
         yield nginx_rtmp
     if "aircheck" in options.servers:
-        yield from (partial(aircheck, container=container) for container in options.formats)
+        yield from (partial(aircheck, format=name) for name in options.formats)
 
 
 def _progress(m: Measurement) -> str:
@@ -306,7 +305,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--cells", nargs="+", type=Cell.parse, default=cells, metavar="STREAMS:CHUNK")
     parser.add_argument("--servers", nargs="+", choices=SERVERS, default=list(SERVERS))
     parser.add_argument(
-        "--formats", nargs="+", choices=FORMATS, default=["mp4"], help="containers that Aircheck records to"
+        "--formats", nargs="+", choices=tuple(FORMATS), default=["mp4"], help="what Aircheck records to"
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--window", type=float, default=10.0, help="seconds that are measured")

@@ -12,10 +12,20 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 NGINX_MODULE = Path("/usr/lib/nginx/modules/ngx_rtmp_module.so")
 LAG_WATCH = Path(__file__).with_name("lag_watch.py")
+FORMATS: dict[str, tuple[str, str, str, Fraction]] = {
+    **{container: (container, "h264", "", Fraction(1)) for container in ("mp4", "mkv", "ts", "flv")},
+    "webm": ("webm", "vp9", "", Fraction(1)),
+    "mp4-opus": ("mp4", "vp9", 'vp9_to_webm = false\nmp4_audio = "copy"', Fraction(1)),
+    "mp4-opus-to-aac": ("mp4", "vp9", "vp9_to_webm = false", Fraction(882, 1024)),
+}
+"""What Aircheck can be told to do: container, clip, more settings, packets of sound in a file for each sent.
+WebM gets a clip of its own: VP9 and Opus of the same bit rate, which nginx-rtmp cannot take."""
+
 READY_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 20.0
 
@@ -30,6 +40,10 @@ class Server:
     record_dir: Path
     suffix: str
     http_port: int = 0
+    clip: str = "h264"
+    """What publishers shall send to it."""
+    audio_packets: Fraction = Fraction(1)
+    """In its files for each one sent."""
 
 
 @contextmanager
@@ -47,25 +61,26 @@ def nginx_rtmp(folder: Path) -> Iterator[Server]:
 
 @contextmanager
 def aircheck(
-    folder: Path, *, container: str = "mp4", profile: Path | None = None, lags: Path | None = None
+    folder: Path, *, format: str = "mp4", profile: Path | None = None, lags: Path | None = None
 ) -> Iterator[Server]:
     """Aircheck with its own defaults, except for ports, the record folder and names that tell the stream.
 
-    Its name tells the container if that is not MP4.
+    `format` is one of `FORMATS`; the server's name tells it if that is not MP4.
     With `profile` its main thread runs under cProfile, which writes there at the end; with `lags` the lag of
     its event loop is written there (`lag_watch.py`).
     """
     rtmp_port, http_port = free_port(), free_port()
     record_dir = folder / "aircheck-recorded"
     record_dir.mkdir(parents=True)
+    container, clip, more_settings, audio_packets = FORMATS[format]
     configuration = folder / "aircheck.toml"
     configuration.write_text(_AIRCHECK_CONFIGURATION.format(**locals()))
     profiler = ["-m", "cProfile", "-o", str(profile)] if profile else []
     program = ["-m", "aircheck"] if lags is None else [str(LAG_WATCH), str(lags)]
     command = [sys.executable, *profiler, *program, "serve", "--config", str(configuration)]
     with running(command, folder / "aircheck.log", rtmp_port) as pid:
-        name = "aircheck" if container == "mp4" else f"aircheck {container}"
-        yield Server(name, pid, rtmp_port, record_dir, f".{container}", http_port)
+        name = "aircheck" if format == "mp4" else f"aircheck {format}"
+        yield Server(name, pid, rtmp_port, record_dir, f".{container}", http_port, clip, audio_packets)
 
 
 @contextmanager
@@ -183,4 +198,5 @@ listen = ""
 dir = "{record_dir}"
 name = "{{streamName}}"
 format = "{container}"
+{more_settings}
 """
