@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,6 +98,49 @@ def test_a_full_disk_costs_what_does_not_fit_and_nothing_else(tmp_path: Path) ->
 def _trouble(server: CrashableServer) -> tuple[int, dict[str, Any]] | None:
     answer = health(server)
     return answer if answer[0] != 200 else None
+
+
+@needs_root
+def test_below_the_reserve_nothing_is_begun_and_files_end_whole_until_there_is_room(tmp_path: Path) -> None:
+    reserve = 40_000_000
+    with (
+        small_disk(tmp_path / "disk", 96) as mount,
+        server_on(mount, tmp_path, settings=f"min_free_bytes = {reserve}") as server,
+    ):
+        url = f"http://127.0.0.1:{server.http_port}"
+        publishers = publish_all(server.rtmp_port, ["early"])
+        time.sleep(1.5)
+        ballast = mount / "ballast"
+        ballast.write_bytes(bytes(shutil.disk_usage(mount).free - reserve + 5_000_000))
+        wait_until("the end of the file", lambda: list(server.record_dir.glob("early*.mp4")), 10)
+        publishers += publish_all(server.rtmp_port, ["late"])
+        wait_until("a refusal", lambda: "cannot record" in server.log, 10)
+        events = httpx.get(f"{url}/api/v1/events").json()["items"]
+        (failed,) = (event for event in events if event["kind"] == "recording.failed")
+        assert (failed["stream_name"], "kept in reserve" in failed["facts"]["error"]) == ("late", True)
+        refused = httpx.post(f"{url}/api/v1/recordings", json={"stream": "late"})
+        assert (refused.status_code, refused.json()["type"]) == (507, "urn:aircheck:problem:no-storage")
+        live = {one["name"]: one["id"] for one in httpx.get(f"{url}/api/v1/streams").json()["items"]}
+        refused = httpx.post(f"{url}/rest-api/recorder/startup", json={"mediaSessionId": live["late"]})
+        assert (refused.status_code, "kept in reserve" in refused.json()["reason"]) == (500, True)
+        assert shutil.disk_usage(mount).free > reserve - 10_000_000
+        assert health(server)[0] == 503
+        time.sleep(2.5)
+        names = sorted(path.name for path in server.record_dir.glob("*.mp4"))
+        assert names == ["early.mp4"], "its own space that it gave back is not room for another file"
+        ballast.unlink()
+        wait_until("recordings", lambda: len(growing_of(server)) == 2, 20)
+        time.sleep(1.5)
+        rows = end(server, publishers)
+        assert not rows.unfinished
+        kept, sent = kept_of(rows, publishers[0]), sent_by(publishers[0])
+        assert kept[:30] == sent[:30]
+        assert kept[-30:] == sent[-30:]
+        assert kept_of(rows, publishers[1])[-30:] == sent_by(publishers[1])[-30:]
+
+
+def growing_of(server: CrashableServer) -> list[Path]:
+    return list(server.growing_dir.glob("*.mp4"))
 
 
 @needs_loop

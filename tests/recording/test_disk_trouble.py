@@ -53,7 +53,7 @@ async def test_a_full_disk_ends_the_file_cleanly_and_recording_resumes_when_ther
         saved = payloads(first.completed[0].path)
         Path(first.completed[0].path).unlink()  # somebody makes room
         first._patience.blocked_until_s = 0.0
-        await until(lambda: first.volume.free_bytes > 600_000)
+        await until(lambda: first.volume.has_room_to_begin(600_000))
         for one in after:
             small.publish(one)
             big.publish(one)

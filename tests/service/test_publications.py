@@ -115,7 +115,7 @@ async def test_a_stream_that_found_the_disk_full_is_recorded_once_there_is_room(
         assert (level, code) == ("warning", "NetStream.Record.Failed"), "it may go on"
         assert "kept in reserve" in description
         node.unpublish(gone)
-        free_bytes[0] = 1000
+        free_bytes[0] = 2000
         while not list(node.recorder):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         await node.feed(stream, av_batches(1000))

@@ -101,16 +101,10 @@ class Recorder:
     def record(self, stream: Stream, plan: RecordingPlan, *, requested_by: str) -> Recording:
         """Begin to record a stream.
 
-        Raises OSError when the growing folder cannot be used, DiskReserveError when its disk is nearly full.
+        Raises OSError when the growing folder cannot be used, DiskReserveError when its disk, or that
+        of the finished files, is nearly full.
         """
-        volume = self.volume_of(plan.growing_dir)
-        volume.reserve_bytes = plan.min_free_bytes
-        if volume.free_bytes < plan.min_free_bytes:
-            raise DiskReserveError(
-                f"{volume.free_bytes // 1_000_000} MB are free at {volume.directory}, and"
-                f" {plan.min_free_bytes // 1_000_000} MB are kept in reserve",
-                remedy="make room on that disk, or lower [record] min_free_bytes",
-            )
+        volume = self._volume_with_room(plan)
         facts = _new_facts(stream.facts, plan, requested_by, self._clock.wall_ns())
         recording = Recording(
             facts,
@@ -130,6 +124,21 @@ class Recorder:
         self.audio.attach(stream, recording, self._past_of(recording))
         _log.info("recording started stream=%s recording=%s by=%s", stream.name, facts.id, requested_by)
         return recording
+
+    def _volume_with_room(self, plan: RecordingPlan) -> Volume:
+        """Where files grow, if that disk and the one where they are kept have room for one more."""
+        volumes = [self.volume_of(folder) for folder in (plan.growing_dir, plan.record_dir)]
+        for volume in volumes:
+            volume.reserve_bytes = plan.min_free_bytes
+            if not volume.has_room_to_begin(plan.min_free_bytes):
+                raise DiskReserveError(
+                    f"{volume.free_bytes // 1_000_000} MB are free at {volume.directory}, of which"
+                    f" {plan.min_free_bytes // 1_000_000} MB are kept in reserve",
+                    remedy="make room on that disk, or lower [record] min_free_bytes",
+                )
+        for volume in dict.fromkeys(volumes):
+            volume.note_begin()
+        return volumes[0]
 
     def _past_of(self, recording: Recording) -> Batch | None:
         """Pre-roll: what the stream still holds of its recent past."""

@@ -430,9 +430,11 @@ class Recording:
         if current is not None:
             room = self.plan.queue_max_bytes // 2
             return current.queued_bytes <= room and not self.volume.is_overloaded
-        return self._patience.is_over and self.volume.free_bytes >= self.plan.min_free_bytes
+        return self._patience.is_over and self.volume.has_room_to_begin(self.plan.min_free_bytes)
 
     def _resume(self, packet: Packet) -> None:
+        if self._segmenter.current is None:
+            self.volume.note_begin()
         self._segmenter.begin_again(packet)
         self._close_gap(dts_ms(packet))
         self.facts = replace(self.facts, error="")

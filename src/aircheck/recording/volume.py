@@ -31,6 +31,13 @@ from pathlib import Path
 from typing import TypeVar
 
 _log = logging.getLogger(__name__)
+
+BEGIN_BYTES = 16 * 1024 * 1024
+"""Room for a file that begins, beside the reserve: space is allocated ahead of what is written, and given
+back at its end. Without this a file would end because of its own space, and the next one begin in it."""
+BEGIN_S = 3.0
+"""After this long a file has allocated what it takes at its beginning."""
+
 _Result = TypeVar("_Result")
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -78,6 +85,8 @@ class Volume:
         """Space for an ordinary user, as of the last look; the loop never asks the disk."""
         self.reserve_bytes = 0
         """Space that recordings leave alone: with less than that the disk takes none."""
+        self._begun_s: list[float] = []
+        """When files were begun whose space does not show yet."""
         self.is_refusing = False
         """Whether the last job failed."""
         self.write_errors = 0
@@ -109,6 +118,17 @@ class Volume:
         self._queue.put(None)
         self._stopping.set()
         await asyncio.to_thread(self._join)
+
+    def has_room_to_begin(self, reserve_bytes: int) -> bool:
+        """Whether a file may begin beside the reserve and all those that have just begun."""
+        now_s = time.monotonic()
+        self._begun_s = [at_s for at_s in self._begun_s if now_s - at_s < BEGIN_S]
+        each_bytes = min(BEGIN_BYTES, reserve_bytes)
+        return self.free_bytes >= reserve_bytes + each_bytes * (1 + len(self._begun_s))
+
+    def note_begin(self) -> None:
+        """A file begins, and will take its space."""
+        self._begun_s.append(time.monotonic())
 
     @property
     def queued_bytes(self) -> int:

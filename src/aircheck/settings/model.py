@@ -515,8 +515,10 @@ class RecordSettings(Section):
         default=ByteSize(256 * 1024 * 1024),
         ge=0,
         description="The disk's reserve. With less room than this no recording is begun, and running files "
-        "end cleanly until there is room again, which leaves a gap. 0 writes to the last byte: files stay "
-        "sound, but the catalogue and whoever shares the disk run out of room too.",
+        "end cleanly until there is room again, 16 MB beside the reserve for each, which leaves a gap. "
+        "Streams go on; their publishers are told. The disk of `dir` counts beside that of `tmp_dir`. 0 "
+        "writes to the last byte: files stay sound, but the catalogue and whoever shares the disk run out of "
+        "room too.",
     )
     reserve_kb: int = Field(
         default=256,
