@@ -230,6 +230,9 @@ class ControlService:
 
     # finding
 
+    def is_live(self, media_session_id: str) -> bool:
+        return self._registry.by_id(media_session_id) is not None
+
     def _find(self, target: Target) -> Stream | None:
         if target.media_session_id:
             stream = self._registry.by_id(target.media_session_id)

@@ -24,7 +24,7 @@ _GIVES = (
 def live_session(services: Services, arguments: Arguments) -> str:
     """The `mediaSessionId` of a stream that is live. Raises `InvalidRequest`, `NotFound`."""
     media_session_id = arguments.required_text("mediaSessionId")
-    if all(stream.id != media_session_id for stream in services.streams.list()):
+    if not services.control.is_live(media_session_id):
         raise NotFound(
             f"no live stream has the media session {media_session_id!r}",
             remedy="/stream/find_all lists what is live; each publication has another one",
