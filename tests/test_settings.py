@@ -146,6 +146,7 @@ def test_rtmps_has_the_certificate_of_all_unless_it_has_its_own() -> None:
         ("[rtmps]\nlisten = ':443'\ncert = 'c.pem'", 1, "set both cert and key", ""),
         ("[tls]\nkey = 'k.pem'", 1, "set both cert and key", ""),
         ("[rtmp]\n\nlisten = :1", 3, "is not TOML", "quotation marks"),
+        ("[rtmp]\nlisten = ':1'\n[rtmp]", 3, "is not TOML", "below the one that is there"),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_its_line_and_a_remedy(

@@ -160,8 +160,13 @@ def _read(path: Path | None) -> tuple[Source, dict[str, Any]]:
     except tomllib.TOMLDecodeError as error:
         line = _TOML_LINE.search(str(error))
         where = f"{path}:{line[1]}" if line is not None else str(path)
-        remedy = 'Texts stand in quotation marks: name = "value". Tables begin with [table].'
-        raise SettingsError(Problem(where, f"is not TOML: {error}", remedy)) from error
+        raise SettingsError(Problem(where, f"is not TOML: {error}", _toml_remedy(str(error)))) from error
+
+
+def _toml_remedy(error: str) -> str:
+    if error.startswith("Cannot declare"):
+        return "Each table stands in the file once: put its lines below the one that is there already."
+    return 'Texts stand in quotation marks: name = "value". Tables begin with [table].'
 
 
 def _environment_problems(environ: Mapping[str, str]) -> Iterator[Problem]:
