@@ -12,6 +12,7 @@ from helpers.programs import wait_until
 from helpers.publishers import publish_with_ffmpeg
 from helpers.server import ServerProcess
 from helpers.tools import requires
+from paced import publish_all
 
 
 @requires("ffmpeg")
@@ -35,6 +36,39 @@ def test_a_hook_that_died_with_its_server_is_run_at_the_next_start(
         wait_until("its note to go", lambda: not list(waiting.iterdir()), 10)
         events = server.get("/api/v1/events")["items"]
         assert [event["kind"] for event in events].count("hook.done") == 1
+
+
+@requires("ffmpeg")
+def test_hooks_that_hang_fail_or_are_missing_are_noticed_by_no_recording(tmp_path: Path) -> None:
+    """Thirty files of three streams: the hooks of one hang, of one fail; then the script is not there."""
+    script = tmp_path / "hook.sh"
+    script.write_text('case "$1" in hangs) exec sleep 60;; fails) echo no such tape; exit 3;; esac\n')
+    settings = f'[hooks]\non_record = "{script}"\ntimeout_s = 0.5\nmax_parallel = 2\nstop_timeout_s = 0\n'
+    rotated = ['rotation = "1"', 'name = "{streamName}"']
+    with ServerProcess(tmp_path, record=rotated, settings=settings) as server:
+        publishers = publish_all(server.rtmp_port, ["fine", "hangs", "fails"])
+        wait_until("files", lambda: len(files_in(server, "fine")) >= 4, 30)
+        script.unlink()
+        wait_until("more files", lambda: len(files_in(server, "fine")) >= 7, 30)
+        for publisher in publishers:
+            publisher.stop(farewell=True)
+        for publisher in publishers:
+            publisher.join(15)
+            recording = server.wait_for_recording(publisher.stream)
+            assert (recording["gap_count"], recording["dropped_packets"]) == (0, 0)
+            video = sum(segment["tracks"][0]["packets"] for segment in recording["segments"])
+            assert video == sum(packet.kind == "video" for packet in publisher.sent())
+        events = server.get("/api/v1/events", limit="200")["items"]
+        said = {(one["stream_name"], one["kind"], one["facts"].get("error", "")) for one in events}
+        assert ("fine", "hook.done", "") in said
+        assert any(name == "hangs" and "0.5 s" in error for name, _, error in said), said
+        assert any(name == "fails" and "3" in error for name, _, error in said), said
+        assert "no such tape" in server.log
+        assert "it waits for the next start" in server.log
+
+
+def files_in(server: ServerProcess, stream: str) -> list[Path]:
+    return list(server.record_dir.glob(f"{stream}*.mp4"))
 
 
 def lines_of(out: Path, count: int) -> list[list[str]] | None:
