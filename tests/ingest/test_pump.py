@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+import uvloop
 
 from aircheck.ingest.pump import COMPANY, READ_SIZE_BYTES, SLOTS, Link, Pump
 
@@ -173,6 +174,31 @@ async def test_a_reset_is_told_as_an_error(pump: Pump) -> None:
         await handler.is_lost.wait()
     assert isinstance(handler.errors[0], ConnectionResetError)
     listener.close()
+
+
+@pytest.mark.parametrize("is_batched", [False, True])
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_a_reset_is_noticed_at_once_on_every_loop(run: Callable[..., object], is_batched: bool) -> None:
+    """What came before it is read."""
+
+    async def be_reset() -> None:
+        pump = Pump(asyncio.get_running_loop(), interval_s=60)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            peer = socket.create_connection(listener.getsockname())
+            handler = Recorder()
+            link = pump.add(listener.accept()[0], handler)
+        link.set_batched(is_batched)
+        link.send([b"never read"])
+        await asyncio.sleep(0.02)
+        peer.send(bytes(1000))
+        peer.close()
+        async with asyncio.timeout(5):
+            await handler.is_lost.wait()
+        assert len(handler.data) == 1000
+        assert link.is_closed
+        pump.close()
+
+    run(be_reset())
 
 
 async def test_the_wheel_stands_still_while_nothing_is_on_it(pump: Pump) -> None:

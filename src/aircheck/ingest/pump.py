@@ -216,7 +216,7 @@ class Pump:
         sock.setblocking(False)
         link = Link(self, sock, handler)
         self._links[link._fd] = link
-        self.loop.add_reader(link._fd, self._drain, link)
+        self._place(link)
         return link
 
     def close(self) -> None:
@@ -231,6 +231,8 @@ class Pump:
         self._lift(link)
         if not link.is_batched:
             self.loop.add_reader(link._fd, self._drain, link)
+            # A reset is no reading for uvloop; epoll reports it whatever is asked for.
+            self._hangups.register(link._fd, select.EPOLLONESHOT)
             return
         # The last bytes may have come together with the hang-up, before this registration: RDHUP is
         # level-triggered, so it is reported all the same.
@@ -251,14 +253,14 @@ class Pump:
         return min(range(SLOTS), key=self._phases.__getitem__)
 
     def _lift(self, link: Link) -> None:
+        with contextlib.suppress(OSError):
+            self._hangups.unregister(link._fd)
         if link._phase < 0:
             self.loop.remove_reader(link._fd)
             return
         self._slots[link._slot].pop(link, None)
         self._phases[link._phase] -= 1
         link._phase = link._slot = -1
-        with contextlib.suppress(OSError):
-            self._hangups.unregister(link._fd)
         if not any(self._phases):
             self._stop_wheel()
 
@@ -344,5 +346,6 @@ class Pump:
     def _on_hangups(self) -> None:
         for fd, _events in self._hangups.poll(0):
             link = self._links.get(fd)
-            if link is not None and link._phase >= 0:
+            if link is not None:
+                link.drain()  # to the end, which `lost` tells of
                 link.set_batched(False)
