@@ -61,6 +61,28 @@ def _has_nginx_rtmp() -> bool:
     return find_program("nginx") is not None and nginx_rtmp_module() is not None
 
 
+SYSTEM_PYTHON = "/usr/bin/python3"
+"""Debian's, which has the bindings that Debian packages."""
+
+
+_FIND_WEBRTCBIN = """
+import gi
+for name in ("Gst", "GstSdp", "GstWebRTC"):
+    gi.require_version(name, "1.0")
+from gi.repository import Gst, GstSdp, GstWebRTC
+Gst.init(None)
+assert all(map(Gst.ElementFactory.find, ("webrtcbin", "nicesrc")))
+"""
+
+
+@cache
+def _has_webrtcbin() -> bool:
+    if not Path(SYSTEM_PYTHON).exists():
+        return False
+    command = [SYSTEM_PYTHON, "-c", _FIND_WEBRTCBIN]
+    return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
+
+
 TOOLS: Mapping[str, Tool] = {
     "openssl": Tool("openssl", _program("openssl")),
     "ffmpeg": Tool("ffmpeg", _program("ffmpeg")),
@@ -72,6 +94,7 @@ TOOLS: Mapping[str, Tool] = {
             map(has_gstreamer_element, ("videotestsrc", "flvmux", "rtmp2sink", "x264enc", "avenc_aac"))
         ),
     ),
+    "webrtcbin": Tool("python3-gi gir1.2-gst-plugins-bad-1.0 gstreamer1.0-nice", _has_webrtcbin),
     "nginx-rtmp": Tool("nginx-light libnginx-mod-rtmp", _has_nginx_rtmp),
     "chromium": Tool("chromium", _program("chromium")),
     "rtmpdump": Tool("rtmpdump", _program("rtmpdump")),

@@ -45,8 +45,8 @@ class TrackClock:
         """Our clock minus this one, by the packets that came soonest."""
         self.early_timestamps = 0
         """Frames put one tick after their predecessor."""
-        self.first_s = 0.0
-        """When its first frame came."""
+        self.first_clock = 0
+        """Of its first frame."""
         self._last: int | None = None
         self._last_placed: int | None = None
         self._last_pts = -1
@@ -73,7 +73,7 @@ class TrackClock:
         skew_s = now_s - clock / self.clock_rate
         known_s = self.arrival_skew_s
         if known_s is None:
-            self.first_s = now_s
+            self.first_clock = clock
         if known_s is None or skew_s < known_s:
             self.arrival_skew_s = skew_s
         else:
@@ -144,13 +144,14 @@ class LipSync:
     def place(self, clock: TrackClock) -> None:
         """Give a track whose first frames have come its place: by the reports, else by its arrival.
 
-        The first of all begins the timeline.
+        The first of all begins the timeline with its first frame. That may be older than its arrival tells:
+        some clients send in a burst what they have kept until they were connected.
         """
         assert clock.arrival_skew_s is not None
         master = self.master
         if master is None:
             if self._began_s is None:
-                self._began_s = clock.first_s
+                self._began_s = clock.arrival_skew_s + clock.first_clock / clock.clock_rate
             clock.offset_s = ORIGIN_S + clock.arrival_skew_s - self._began_s
         else:
             clock.offset_s = self._best_known(clock, master)
