@@ -177,6 +177,34 @@ def test_final_file_knows_itself_without_being_read(path: Path) -> None:
     assert facts.duration_ms in range(2019, 2042)
 
 
+def test_stop_reads_nothing_and_writes_the_header_however_long_the_file_is(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writers = {seconds: open_writer(path.with_stem(f"{seconds}"), TRACKS) for seconds in (4, 80)}
+    for seconds, writer in writers.items():
+        for at_ms in range(0, seconds * 1000, 1000):
+            writer.write(media(1, at_ms))
+        writer.flush()
+    written: list[tuple[int, int]] = []
+    real = os.pwrite
+
+    def counting(fd: int, data: bytes, offset: int) -> int:
+        written.append((offset, len(data)))
+        return real(fd, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", counting)
+    monkeypatch.setattr(os, "pread", lambda *args: pytest.fail("something was read"))
+    monkeypatch.setattr(os, "pwritev", lambda *args: pytest.fail("media was written"))
+    header_bytes = len(writers[4].view().header)
+    for writer in writers.values():
+        written.clear()
+        writer.finish()
+        writer.finalize(sync=False)
+        assert written
+        assert max(offset + size for offset, size in written) <= header_bytes
+        assert sum(size for _, size in written) <= header_bytes
+
+
 def test_growing_file_tells_what_is_in_it(path: Path) -> None:
     writer = open_writer(path, TRACKS)
     writer.write(media(1, 5000))

@@ -350,19 +350,38 @@ async def test_rotated_files_are_numbered_where_the_template_says(tmp_path: Path
     assert [segment.file_name for segment in segments] == [f"cam_part000{number}.mp4" for number in range(3)]
 
 
-@pytest.mark.parametrize("template", ["{streamName}", "{time:%Y}/{streamName}", "{streamName}-{duration}"])
+@pytest.mark.parametrize(
+    ("template", "container"),
+    [
+        ("{streamName}", "mp4"),
+        ("{time:%Y}/{streamName}", "mp4"),
+        ("{streamName}-{duration}", "mp4"),
+        ("{streamName}", "mkv"),
+        ("{streamName}", "ts"),
+        ("{streamName}", "flv"),
+    ],
+)
 async def test_without_numbers_rotated_files_that_have_one_name_get_free_ones(
-    tmp_path: Path, template: str
+    tmp_path: Path, template: str, container: str
 ) -> None:
-    plan = make_plan(tmp_path, template, rotation=RotationRule(duration_ms=1000), has_rotation_index=False)
+    plan = make_plan(
+        tmp_path,
+        template,
+        container=container,
+        rotation=RotationRule(duration_ms=1000),
+        has_rotation_index=False,
+    )
     batches = list(av_batches(4000))
     async with Rig(tmp_path) as rig:
         _, segments = await rig.record(new_stream("cam"), batches, plan)
     names = [Path(segment.path).stem for segment in segments]
     assert len(set(names)) == len(names) == 4
     assert not any(name.endswith("_1") for name in names)
-    found = [picture for segment in segments for picture in payloads(segment.path)["video"]]
-    assert found == sent(batches)["video"]
+    pictures = sent(batches)["video"]
+    counted = [track.packets for segment in segments for track in segment.tracks if track.kind == "video"]
+    assert sum(counted) == len(pictures)
+    if container != "ts":  # which has other bytes around the same pictures
+        assert [one for segment in segments for one in payloads(segment.path)["video"]] == pictures
 
 
 async def test_a_new_recording_is_refused_below_the_disks_reserve(tmp_path: Path) -> None:
