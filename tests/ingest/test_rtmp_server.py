@@ -399,6 +399,24 @@ async def test_a_stop_asks_capable_peers_to_reconnect_and_takes_what_they_had_se
         assert rig.listener.data() == sent(BATCHES)
 
 
+async def test_a_publisher_that_has_to_go_is_told_so_and_not_cut_off_while_it_sends() -> None:
+    async with running() as rig, Peer(rig.listen()) as peer:
+        number = await peer.publish("cam")
+        await peer.send(number, BATCHES[:2])
+        late = peer.wire_of(number, BATCHES)
+        await rig.server.stop(EndReason.SHUTDOWN)
+        for start in range(0, len(late), 4096):
+            await asyncio.to_thread(os.write, peer.socket.fileno(), late[start : start + 4096])
+            await asyncio.sleep(0.005)
+        assert (await peer.get(ev.StatusReceived)).code == "NetStream.Unpublish.Success"
+        assert (await peer.get(ev.StreamRejected)).description == "the server is shutting down"
+        assert peer.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+        await peer.vanish()
+        await rig.server.until_gone()
+        assert len(rig.pump) == 0
+        assert rig.listener.data() == sent(BATCHES[:2])
+
+
 def make_certificate(folder: Path) -> tuple[Path, Path]:
     cert, key = folder / "cert.pem", folder / "key.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=a"]

@@ -179,6 +179,7 @@ class Node:
         await self.services.downloads.stop()
         await self.services.clips.stop()
         self.services.health.stop()
+        await self.rtmp.until_gone()
         await self._release()
 
     async def _release(self) -> None:
@@ -366,6 +367,7 @@ class Node:
             registry=self.registry,
             names=RecordedNames(self.recorder),
             record_stop_timeout_s=settings.record.stop_timeout_s,
+            may_connect=self.wcs_hooks.may_connect if self.wcs_hooks is not None else None,
         )
         self.websdk = WebSdkApp(streams, self.clock)
         self.services.connections.add_source(self.websdk)

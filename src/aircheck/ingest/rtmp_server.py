@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from aircheck.clock import Clock
 from aircheck.facts import EndReason
 from aircheck.hub.gatekeeper import Gatekeeper
 from aircheck.hub.registry import Registry
 from aircheck.hub.stream import Stream
-from aircheck.ingest.pump import Pump
+from aircheck.ingest.pump import Link, Pump
 from aircheck.ingest.rtmp_session import RtmpSession, Viewer
 from aircheck.tasks import TaskGroup
 from aircheck.wire.rtmp import events
@@ -27,6 +29,8 @@ _log = logging.getLogger(__name__)
 BACKLOG = 1024
 ACCEPTS_A_TURN = 64
 SWEEP_S = 1.0
+GOODBYE_S = 1.0
+"""For a peer that was told to go."""
 
 NewViewer = Callable[[Stream, RtmpSession, int], Viewer]
 
@@ -37,6 +41,19 @@ class Timeouts:
 
     handshake_s: float = 10.0
     idle_s: float = 30.0
+
+
+class _Leaving:
+    """Implements `LinkHandler` for a peer whose session is over."""
+
+    def __init__(self, on_gone: Callable[[], None]) -> None:
+        self._on_gone = on_gone
+
+    def received(self, data: memoryview) -> None:
+        pass
+
+    def lost(self, error: OSError | None) -> None:
+        self._on_gone()
 
 
 class RtmpServer:
@@ -73,6 +90,8 @@ class RtmpServer:
         """Called with the id of each session that has ended, after its streams have."""
         self._authenticator = AdobeAuthenticator()
         self._asks_for_login = asks_for_login
+        self._leaving: set[Link] = set()
+        self._gone = asyncio.Event()
         self._pump = pump
         self._max_connections = max_connections
         self._listeners: list[socket.socket] = []
@@ -106,8 +125,32 @@ class RtmpServer:
         for session in list(self.sessions.values()):
             session.request_reconnect()
             session.drain()
-            session.close(reason)
+            session.dismiss(reason)
         await self.tasks.close()
+
+    def let_go(self, link: Link) -> None:
+        """No more is said; what the peer still sends is thrown away, until it hangs up or is too slow to."""
+        self._leaving.add(link)
+        link.handler = _Leaving(partial(self._abandon, link))
+        link.set_batched(False)
+        link.resume()
+        if not link.pending_bytes:
+            with contextlib.suppress(OSError):
+                link.sock.shutdown(socket.SHUT_WR)
+        self._pump.loop.call_later(GOODBYE_S, self._abandon, link)
+
+    def _abandon(self, link: Link) -> None:
+        self._leaving.discard(link)
+        self._gone.set()
+        link.abort()
+
+    async def until_gone(self, timeout_s: float = GOODBYE_S) -> None:
+        """Wait for peers that were told to go, no longer than that."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while self._leaving:
+                    self._gone.clear()
+                    await self._gone.wait()
 
     def count_refused(self, reason: str) -> None:
         self.refused[reason] += 1

@@ -189,6 +189,23 @@ class RtmpSession:
         if self.link is not None and not self._is_receiving:
             self.link.drain()
 
+    def dismiss(self, reason: EndReason) -> None:
+        """End it in good order: the peer is told why, and has a moment to hang up by itself.
+
+        Closed at once, with bytes of the peer's unread, the connection would be reset, and what it was told
+        be lost on its way.
+        """
+        text = "the server is shutting down" if reason is EndReason.SHUTDOWN else "the server ends this"
+        for stream_id in self.publications:
+            self._conn.send_status(stream_id, "status", "NetStream.Unpublish.Success", text)
+        code = "AppShutdown" if reason is EndReason.SHUTDOWN else "Closed"
+        if self.is_connected:
+            self._conn.send_status(0, "error", f"NetConnection.Connect.{code}", text)
+        self._end(reason)
+        self._flush()
+        if self.link is not None and not self.link.is_closed:
+            self._server.let_go(self.link)
+
     def close(self, reason: EndReason) -> None:
         """End what the session publishes and plays, and close the connection."""
         self._end(reason)
@@ -410,7 +427,7 @@ class RtmpSession:
             facts,
             back_buffer_bytes=self._server.back_buffer_bytes,
             on_demand=self._follow_demand,
-            on_close=self.close,
+            on_close=self.dismiss,
         )
         stream.on_flush = self.drain
         stream.publish_type = event.publish_type
