@@ -81,6 +81,17 @@ async def test_a_node_that_starts_after_a_crash_closes_what_was_live(tmp_path: P
     assert (stream.ended_ns, stream.end_reason) == (START_NS, EndReason.CRASHED)
 
 
+async def test_the_log_tells_of_a_stream_before_it_tells_of_its_recording(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    async with LiveNode.opened(tmp_path) as node:
+        PublicationService(node.registry, node.recorder, node.journal, node.plan)
+        node.publish("cam")
+    said = [line.split(" stream=")[0] for line in caplog.messages]
+    assert said.index("published") < said.index("recording started")
+
+
 async def test_streams_of_a_protocol_that_is_not_to_be_recorded_are_not(tmp_path: Path) -> None:
     async with LiveNode.opened(tmp_path) as node:
         PublicationService(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 
 from aircheck.errors import StreamError
 from aircheck.facts import EndReason
 from aircheck.hub.gatekeeper import Attempt
 from aircheck.hub.stream import Stream
+
+_log = logging.getLogger(__name__)
 
 StreamListener = Callable[[Stream], None]
 ViewerListener = Callable[[Attempt], None]
@@ -59,6 +62,16 @@ class Registry:
         if key in self._streams:
             raise StreamNameInUse(self._streams[key])
         self._streams[key] = stream
+        facts = stream.facts
+        _log.info(
+            "published stream=%s app=%s session=%s address=%s protocol=%s client=%s",
+            facts.name,
+            facts.app,
+            facts.session_id,
+            facts.remote_address,
+            facts.protocol,
+            facts.client,
+        )
         for listener in self._on_published:
             listener(stream)
 

@@ -328,15 +328,6 @@ class RtmpSession:
         self.publications[event.stream_id] = Publication(event.stream_id, stream, demuxer)
         self._conn.accept_publish(event)
         self._follow_demand(stream.is_awaited)
-        _log.info(
-            "published stream=%s app=%s session=%s address=%s protocol=%s client=%s",
-            stream.name,
-            stream.facts.app,
-            self.session_id,
-            self.remote_address,
-            self.protocol,
-            self.client,
-        )
 
     def _reject(self, event: events.PublishRequested, code: str, reason: str) -> None:
         self._server.count_refused(code)

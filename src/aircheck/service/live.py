@@ -180,7 +180,7 @@ class RtmpConnections:
         if session is None:
             return False
         _log.info("peer asked to go session=%s address=%s", session_id, session.remote_address)
-        session.close(EndReason.STOPPED)
+        session.dismiss(EndReason.STOPPED)
         return True
 
 

@@ -301,14 +301,6 @@ class Peers:
             self._registry.publish(stream)
         except StreamNameInUse as error:
             raise PeerEnded(EndReason.STOPPED, Info.NAME_IN_USE) from error
-        _log.info(
-            "published stream=%s app=%s session=%s address=%s protocol=%s",
-            stream.name,
-            stream.facts.app,
-            attempt.session_id,
-            peer.remote_address,
-            attempt.protocol,
-        )
         return Publisher(peer.lines, peer, stream, self._registry, self._context.clock)
 
     def _make_viewer(self, peer: Peer, stream: Stream) -> MediaSink:
