@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -13,6 +14,7 @@ from helpers.packets import av_batches
 from helpers.rtmp_peer import Peer
 
 from aircheck.faces.wcs.hooks import METHODS, MethodPolicy, parse_policies
+from aircheck.hub.gatekeeper import Attempt
 from aircheck.service.access import AccessService
 from aircheck.settings.model import HookMethod
 from aircheck.wire.rtmp import events as ev
@@ -183,6 +185,24 @@ async def test_nobody_is_said_to_watch_what_is_not_there(there: HttpBackend) -> 
         assert (await viewer.get(ev.StreamRejected)).code == "NetStream.Play.StreamNotFound"
     assert there.asked == ["connect", "playStream"]
     assert there.told == ["ConnectionStatusEvent ESTABLISHED", "ConnectionStatusEvent DISCONNECTED"]
+
+
+@pytest.mark.parametrize("status", [200, 403])
+async def test_a_page_is_asked_about_when_it_connects(there: HttpBackend, status: int) -> None:
+    there.statuses["connect"] = status
+    page = Attempt("websdk", "/192.0.2.7:50159/192.0.2.1:8080", "192.0.2.7:50159", "defaultApp", "")
+    async with running(there) as rig:
+        admission = await rig.hooks.may_connect(page)
+        if admission.is_allowed:
+            await rig.hooks.may_publish(replace(page, name="cam"))
+        rig.hooks.session_ended(page.session_id)
+    assert admission.is_allowed == (status == 200)
+    assert there.question("connect").body["appKey"] == "defaultApp"
+    if status == 200:
+        assert there.asked == ["connect", "publishStream"]
+        assert there.told == ["ConnectionStatusEvent ESTABLISHED", "ConnectionStatusEvent DISCONNECTED"]
+    else:
+        assert there.methods == ["connect", "ConnectionStatusEvent FAILED"]
 
 
 async def test_who_fails_our_own_rules_is_not_asked_about(there: HttpBackend) -> None:

@@ -26,8 +26,9 @@ from aircheck.faces.websdk.session import (
     Address,
     SdkSession,
 )
-from aircheck.faces.websdk.streams import SdkStreams
+from aircheck.faces.websdk.streams import MayConnect, SdkStreams
 from aircheck.facts import EndReason
+from aircheck.hub.gatekeeper import Admission, Attempt
 from aircheck.hub.registry import Registry
 from aircheck.recording.recorder import Recorder
 from aircheck.service.recorded_names import RecordedNames
@@ -67,6 +68,7 @@ class Page:
     said: list[tuple[str, list[Any]]] = field(default_factory=list)
     hung_up: list[str] = field(default_factory=list)
     record_stop_timeout_s: float = 5.0
+    may_connect: MayConnect | None = None
 
     def __post_init__(self) -> None:
         streams = SdkStreams(
@@ -74,6 +76,7 @@ class Page:
             registry=self.registry,
             names=RecordedNames(self.recorder),
             record_stop_timeout_s=self.record_stop_timeout_s,
+            may_connect=self.may_connect,
         )
         self.session = SdkSession(
             streams, SystemClock(), ADDRESS, send=self._take, hang_up=self.hung_up.append
@@ -166,6 +169,34 @@ async def test_connection_is_answered_with_user_data_and_a_ping(page: Page) -> N
     assert page.session.is_established
     status = page.session.status
     assert (status.protocol, status.app, status.client) == ("websdk", "defaultApp", "Mozilla/5.0")
+
+
+@pytest.mark.parametrize("is_allowed", [True, False])
+async def test_a_page_waits_for_whoever_decides_about_it(node: LiveNode, is_allowed: bool) -> None:
+    decided = asyncio.Event()
+    asked: list[Attempt] = []
+
+    async def decide(attempt: Attempt) -> Admission:
+        asked.append(attempt)
+        await decided.wait()
+        return Admission(is_allowed, reason="not today")
+
+    page = Page(node.recorder, node.registry, may_connect=decide)
+    for _ in range(2):
+        await page.say("connection", **CONNECTION)
+    await page.publish()
+    assert [name for name, _ in page.said] == ["notifyStreamStatusEvent"]
+    assert page.session.is_asking
+    page.said.clear()
+    decided.set()
+    await page.session.tasks.join()
+    assert [name for name, _ in page.said] == (["getUserData", "ping"] if is_allowed else [])
+    assert page.hung_up == ([] if is_allowed else ["not today"])
+    assert (page.session.is_established, page.session.is_asking) == (is_allowed, False)
+    (attempt,) = asked
+    assert (attempt.app, attempt.session_id) == ("defaultApp", page.session.session_id)
+    assert attempt.query == {"token": "of the url", "user": "anna"}
+    await page.session.close()
 
 
 async def test_publishing_is_answered_in_order(page: Page) -> None:

@@ -11,7 +11,7 @@ holds what `refuses_on_error` says. A backend may answer `connect` with a `restC
 `restOnError`, `restPolicy` DISABLE and `restExclude` are followed. Fields are not overwritten by answers.
 
 `connect` is asked when a peer first wants to publish or play, as only then it is known that it may do so by
-the rules of this server.
+the rules of this server. Pages made with the WebSDK are asked about when they connect, as they wait for that.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ SESSIONS_MAX = 20_000
 TRACKS_WAIT_S = 3.0
 """How long news of a stream wait until it is known what it is made of."""
 TRACKS_POLL_S = 0.1
+
+_ALLOWED = Admission(True)
 
 RecordName = Callable[[str], str | None]
 """The file that a media session is recorded into now, if it is."""
@@ -118,6 +120,11 @@ class WcsHooks:
     async def may_play(self, attempt: Attempt) -> Admission:
         return await self._may(attempt, "playStream", await self._inner.may_play(attempt))
 
+    async def may_connect(self, attempt: Attempt) -> Admission:
+        """For peers that connect before they want anything."""
+        url = self._backend.url_of(attempt.app, app_key(attempt.protocol, attempt.app))
+        return _ALLOWED if not url else self._let_in(attempt, await self._connected(url, attempt, login=""))
+
     def session_ended(self, session_id: str) -> None:
         """A peer has gone; called once for each, whatever it has done."""
         connecting = self._sessions.pop(session_id, None)
@@ -142,16 +149,21 @@ class WcsHooks:
         if not url:
             return admission
         session = await self._connected(url, attempt, admission.login)
-        if session.refusal:
-            # Whoever tries again on the same connection is asked about again.
-            self._sessions.pop(attempt.session_id, None)
-            return Admission(False, reason=session.refusal)
+        if not (entry := self._let_in(attempt, session)).is_allowed:
+            return entry
         body = self._attempted(attempt, method)
         refusal, _ = await self._ask(session, method, body)
         if refusal:
             self._tell(session, attempt.session_id, "StreamStatusEvent", {**body, "status": "FAILED"})
             return Admission(False, reason=refusal)
         return admission
+
+    def _let_in(self, attempt: Attempt, session: _Session) -> Admission:
+        """Whoever is refused and tries again on the same connection is asked about again."""
+        if not session.refusal:
+            return _ALLOWED
+        self._sessions.pop(attempt.session_id, None)
+        return Admission(False, reason=session.refusal)
 
     async def _connected(self, url: str, attempt: Attempt, login: str) -> _Session:
         """The session of a peer; who asks for several things at once is asked about once."""

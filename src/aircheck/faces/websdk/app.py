@@ -128,7 +128,7 @@ class _Socket:
             await asyncio.sleep(PING_INTERVAL_S)
             if self._session.is_established:
                 self._session.ping()
-            elif loop.time() - began_s >= CONNECTION_TIMEOUT_S:
+            elif not self._session.is_asking and loop.time() - began_s >= CONNECTION_TIMEOUT_S:
                 self._hang_up("no connection message")
                 return
 

@@ -2,6 +2,7 @@
 
     CONNECTED ── connection ──▶ ESTABLISHED ── the socket closes ──▶ CLOSED
 
+Whether a page may connect can be asked of somebody else; it waits for that, and is let go if it may not.
 Messages are handled one after another. Before `connection` only that is answered well; a page that does not
 send it in time is let go, and so is one that sends what is no message again and again.
 """
@@ -17,7 +18,7 @@ from aircheck.clock import Clock
 from aircheck.faces.websdk import envelope, infos
 from aircheck.faces.websdk.envelope import BadMessage, text_of
 from aircheck.faces.websdk.infos import Status
-from aircheck.faces.websdk.streams import SdkStream, SdkStreams, Wish
+from aircheck.faces.websdk.streams import MayConnect, SdkStream, SdkStreams, Wish
 from aircheck.facts import EndReason
 from aircheck.hub.gatekeeper import Attempt
 from aircheck.media.track import Kind
@@ -62,6 +63,8 @@ class SdkSession:
     ) -> None:
         self.session_id = f"/{address.remote}/{address.local}"
         self.is_established = False
+        self.is_asking = False
+        """Somebody else decides whether it may connect."""
         self.connected_ns = clock.wall_ns()
         self.tasks = TaskGroup(f"websdk {self.session_id}")
         self._shared = streams
@@ -133,6 +136,22 @@ class SdkSession:
         self._app_key = app_key if app_key and app_key.isprintable() else DEFAULT_APP
         self._client = text_of(data, "clientBrowserVersion", 512) or text_of(data, "clientVersion", 64)
         self._custom = _flat(data.get("custom"))
+        may_connect = self._shared.may_connect
+        if self.is_established or may_connect is None:
+            self._welcome()
+        elif not self.is_asking:
+            self.is_asking = True
+            self.tasks.spawn(self._ask(may_connect), f"connect {self.session_id}")
+
+    async def _ask(self, may_connect: MayConnect) -> None:
+        admission = await may_connect(self._attempt("", {}))
+        self.is_asking = False
+        if admission.is_allowed:
+            self._welcome()
+        else:
+            self._hang_up(admission.reason)
+
+    def _welcome(self) -> None:
         if not self.is_established:
             _log.info("page connected session=%s client=%s", self.session_id, self._client)
         self.is_established = True

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from aircheck.errors import AircheckError
 from aircheck.faces.websdk.infos import Status, info_of_refusal, status_of_end
 from aircheck.facts import EndReason
-from aircheck.hub.gatekeeper import Attempt
+from aircheck.hub.gatekeeper import Admission, Attempt
 from aircheck.hub.registry import Registry
 from aircheck.media.track import Kind
 from aircheck.service.peers import Peer, Peers, check_stream_name
@@ -24,6 +24,8 @@ READY_CHECKS = 50
 Send = Callable[..., None]
 """Name of the message and its data."""
 
+MayConnect = Callable[[Attempt], Awaitable[Admission]]
+
 
 @dataclass(frozen=True, slots=True)
 class SdkStreams:
@@ -33,6 +35,8 @@ class SdkStreams:
     registry: Registry
     names: RecordedNames
     record_stop_timeout_s: float
+    may_connect: MayConnect | None = None
+    """Asked before a page is established; None: everybody may connect."""
 
 
 @dataclass(frozen=True, slots=True)
