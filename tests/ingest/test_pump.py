@@ -201,6 +201,30 @@ def test_a_reset_is_noticed_at_once_on_every_loop(run: Callable[..., object], is
     run(be_reset())
 
 
+async def test_words_to_a_peer_that_has_hung_up_do_not_cost_what_it_sent_before(pump: Pump) -> None:
+    """As FFmpeg does that publishes a file at once: it leaves with most of it in its own kernel, and an
+    acknowledgement on the way back would reset the connection."""
+
+    class Answering(Recorder):
+        def received(self, data: memoryview) -> None:
+            super().received(data)
+            if not link.is_closed:
+                link.send([b"got some"])
+
+    handler = Answering()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        peer = socket.create_connection(listener.getsockname())
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
+        link = pump.add(listener.accept()[0], handler)
+    link.set_batched(True)
+    peer.setblocking(False)
+    sent_bytes = peer.send(bytes(3 << 20))
+    peer.close()
+    await asyncio.wait_for(handler.is_lost.wait(), 5)
+    assert len(handler.data) == sent_bytes > 1 << 20
+    assert handler.errors == [None]
+
+
 async def test_the_wheel_stands_still_while_nothing_is_on_it(pump: Pump) -> None:
     peer, link, _ = connect(pump)
     link.set_batched(True)

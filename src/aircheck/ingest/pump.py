@@ -27,7 +27,7 @@ from typing import Protocol
 from aircheck.media.packet import Payload
 
 READ_SIZE_BYTES = 512 * 1024
-READ_ROUNDS = 8
+READ_ROUNDS = 16
 """Reads of one socket in one turn: a flood from one peer leaves the others their turn."""
 
 DRAIN_MAX_BYTES = 16 * 1024 * 1024
@@ -81,6 +81,14 @@ class Link:
         self._output: deque[memoryview] = deque()
         self._is_writing = False
         self._is_closing = False
+        self._is_draining = False
+        """What is sent meanwhile waits: a peer that has hung up resets the connection for each word, and what
+        it sent before would be lost."""
+
+    @property
+    def _is_flooded(self) -> bool:
+        """Whether so much comes that the kernel has no room for it: reading on makes some."""
+        return self.period_ticks == 1 and self._phase >= 0
 
     def send(self, buffers: Iterable[Payload]) -> None:
         """Write as much as the kernel takes now; keep the rest. The owner watches `pending_bytes`."""
@@ -90,7 +98,7 @@ class Link:
             if len(buffer):
                 self._output.append(memoryview(buffer))
                 self.pending_bytes += len(buffer)
-        if not self._is_writing:
+        if not self._is_writing and not self._is_draining:
             self._flush()
 
     def set_batched(self, is_batched: bool) -> None:
@@ -115,7 +123,7 @@ class Link:
     def drain(self) -> None:
         """Read what has been sent by now, whatever the mode: also what the kernel had no room for here."""
         drained = 0
-        while not self.is_closed and not self.is_paused and drained < DRAIN_MAX_BYTES:
+        while not (self.is_closed or self.is_paused or self._is_closing) and drained < DRAIN_MAX_BYTES:
             size_bytes = self._pump._drain(self)
             if not size_bytes:
                 return
@@ -318,6 +326,20 @@ class Pump:
 
     def _drain(self, link: Link) -> int:
         """Read what the kernel holds for one socket and hand it on; returns its size in bytes."""
+        if link._is_draining:
+            return 0
+        link._is_draining = True
+        try:
+            total = self._read(link)
+        finally:
+            link._is_draining = False
+        if link._output and not link._is_writing and not link.is_closed:
+            link._flush()
+        self.reads += 1
+        self.read_bytes += total
+        return total
+
+    def _read(self, link: Link) -> int:
         total = 0
         buffer = self._buffer
         receive = link.sock.recv_into
@@ -335,12 +357,10 @@ class Pump:
                 break
             total += size_bytes
             link.handler.received(buffer[:size_bytes])
-            if link.is_closed or link.is_paused:
+            if link.is_closed or link.is_paused or link._is_closing:
                 break
-            if size_bytes < READ_SIZE_BYTES and not is_tls:
+            if size_bytes < READ_SIZE_BYTES and not is_tls and not link._is_flooded:
                 break
-        self.reads += 1
-        self.read_bytes += total
         return total
 
     def _on_hangups(self) -> None:
