@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
 import httpx
-import pytest
 from helpers.bad_path import BadPath
-from helpers.driven_browser import DrivenBrowser
+from helpers.driven_browser import Tab
 from helpers.impairment import Impairment
 from helpers.probe import decode_complaints
 from helpers.server import ServerProcess
@@ -23,14 +21,8 @@ FREEZE_MAX_S = 1.0
 SKEW_MAX_S = 0.06
 
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[DrivenBrowser]:
-    with DrivenBrowser(tmp_path) as browser:
-        yield browser
-
-
 @requires("chromium", "ffmpeg")
-def test_a_path_that_loses_packets_costs_no_picture(browser: DrivenBrowser, server: ServerProcess) -> None:
+def test_a_path_that_loses_packets_costs_no_picture(browser: Tab, server: ServerProcess) -> None:
     name = "lossy"
     browser.open(server.http_url("/docs"))
     browser.run(PAGE.read_text())

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 import pytest
-from helpers.driven_browser import DrivenBrowser
+from helpers.driven_browser import Chromium, Tab
 from helpers.npm import WEBSDK, npm_package
 from helpers.probe import ProbedFile, decode_complaints, is_progressive_mp4
 from helpers.server import ServerProcess
@@ -56,22 +56,19 @@ def server(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture
-def browser(tmp_path: Path) -> Iterator[DrivenBrowser]:
-    with DrivenBrowser(tmp_path) as browser:
-        browser.call("Page.addScriptToEvaluateOnNewDocument", source=OBSERVE)
-        yield browser
+def browser(browser: Tab) -> Tab:
+    browser.call("Page.addScriptToEvaluateOnNewDocument", source=OBSERVE)
+    return browser
 
 
-def open_demo(browser: DrivenBrowser, server: ServerProcess, name: str) -> None:
+def open_demo(browser: Tab, server: ServerProcess, name: str) -> None:
     """The demo page, with our port in its address field: the page expects 8080."""
     browser.open(server.http_url(DEMO))
     browser.wait_for("document.getElementById('publishBtn').textContent === 'Start'")
     browser.run(f"document.getElementById('url').value = '{server.websdk_url()}/{name}'")
 
 
-def test_demo_records_shows_the_link_and_plays_the_file(
-    browser: DrivenBrowser, server: ServerProcess
-) -> None:
+def test_demo_records_shows_the_link_and_plays_the_file(browser: Tab, server: ServerProcess) -> None:
     open_demo(browser, server, "demo1")
     browser.click("#publishBtn")
     browser.wait_for(f"{STATUS} === 'PUBLISHING'")
@@ -97,7 +94,7 @@ def test_demo_records_shows_the_link_and_plays_the_file(
     assert is_progressive_mp4(file)
 
 
-def test_demo_can_record_again_in_the_same_session(browser: DrivenBrowser, server: ServerProcess) -> None:
+def test_demo_can_record_again_in_the_same_session(browser: Tab, server: ServerProcess) -> None:
     open_demo(browser, server, "demo2")
     links = set()
     for _ in range(2):
@@ -112,22 +109,18 @@ def test_demo_can_record_again_in_the_same_session(browser: DrivenBrowser, serve
     assert len(server.recordings("demo2")) == 2
 
 
-def test_demo_is_told_that_a_name_is_taken(
-    browser: DrivenBrowser, server: ServerProcess, tmp_path: Path
-) -> None:
+def test_demo_is_told_that_a_name_is_taken(browser: Tab, chromium: Chromium, server: ServerProcess) -> None:
     open_demo(browser, server, "demo3")
     browser.click("#publishBtn")
     browser.wait_for(f"{STATUS} === 'PUBLISHING'")
-    folder = tmp_path / "other"
-    folder.mkdir()
-    with DrivenBrowser(folder) as other:
+    with chromium.tab() as other:
         open_demo(other, server, "demo3")
         other.click("#publishBtn")
         other.wait_for(f"{STATUS} === 'FAILED'")
         assert other.run("document.getElementById('info').textContent") == "Stream name is already in use"
 
 
-def test_publisher_that_is_terminated_is_told_so(browser: DrivenBrowser, server: ServerProcess) -> None:
+def test_publisher_that_is_terminated_is_told_so(browser: Tab, server: ServerProcess) -> None:
     open_demo(browser, server, "demo4")
     browser.click("#publishBtn")
     browser.wait_for(f"{STATUS} === 'PUBLISHING'")
@@ -138,7 +131,7 @@ def test_publisher_that_is_terminated_is_told_so(browser: DrivenBrowser, server:
     assert browser.run("document.getElementById('downloadDiv').offsetParent !== null")
 
 
-def test_page_that_is_closed_ends_its_stream(browser: DrivenBrowser, server: ServerProcess) -> None:
+def test_page_that_is_closed_ends_its_stream(browser: Tab, server: ServerProcess) -> None:
     open_demo(browser, server, "demo5")
     browser.click("#publishBtn")
     browser.wait_for(f"{STATUS} === 'PUBLISHING'")
@@ -146,15 +139,15 @@ def test_page_that_is_closed_ends_its_stream(browser: DrivenBrowser, server: Ser
     assert server.wait_for_recording("demo5")["segments"]
 
 
-def test_page_is_listed_as_a_connection(browser: DrivenBrowser, server: ServerProcess) -> None:
+def test_page_is_listed_as_a_connection(browser: Tab, server: ServerProcess) -> None:
     open_demo(browser, server, "demo6")
     browser.click("#publishBtn")
     browser.wait_for(f"{STATUS} === 'PUBLISHING'")
-    found = httpx.get(server.http_url("/rest-api/connection/find_all")).json()
-    (page,) = [one for one in found if one["appKey"] == "defaultApp"]
-    assert page["mediaProviders"] == ["WebRTC"]
     (stream,) = httpx.post(server.http_url("/rest-api/stream/find"), json={"name": "demo6"}).json()
-    assert stream["sessionId"] == page["sessionId"]
+    found = httpx.get(server.http_url("/rest-api/connection/find_all")).json()
+    (page,) = [one for one in found if one["sessionId"] == stream["sessionId"]]
+    assert page["appKey"] == "defaultApp"
+    assert page["mediaProviders"] == ["WebRTC"]
     assert stream["recordName"].startswith(f"stream-{stream['mediaSessionId']}-")
     httpx.post(
         server.http_url("/rest-api/connection/terminate"), json={"sessionId": page["sessionId"]}
@@ -195,7 +188,7 @@ runner.on("fail", (test, error) => { outcome[test.title] = String(error); });
 """
 
 
-def test_package_passes_its_own_tests(browser: DrivenBrowser, package: Path, tmp_path: Path) -> None:
+def test_package_passes_its_own_tests(browser: Tab, package: Path, tmp_path: Path) -> None:
     """Those of sessions, publishing and playing. The package's page with them has a fixed server address."""
     folder = tmp_path / "client2"
     folder.mkdir()
