@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -90,6 +91,33 @@ def test_clip_goes_over_the_files_of_a_recording(aircheck: Aircheck, tmp_path: P
 
     assert code == 0
     assert len(pictures(Path("out.mkv"))) >= 7 * RATE
+
+
+def test_the_files_of_a_recording_go_by_one_name(aircheck: Aircheck, tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    remember(tmp_path, *rotated(tmp_path / "files"))
+
+    code, said, _ = aircheck("clip", "show.mp4", "--start", "1", "--end", "7")
+
+    assert (code, said.split(", ")[0]) == (0, "show-s1-e7.mp4: 0:00:06")
+    code, said, _ = aircheck("clip", "show_2.mp4", "--end", "1")
+    assert (code, said.split(", ")[0]) == (0, "show_2-e1.mp4: 0:00:01")
+
+
+def test_clips_are_made_where_there_are_no_links(aircheck: Aircheck, monkeypatch: pytest.MonkeyPatch) -> None:
+    cutting.record(Path("studio.mp4"), stream())
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    words = ("clip", "studio.mp4", "--start", "2", "--end", "4", "-o", "out.mp4")
+    assert aircheck(*words)[0] == 0
+    made = Path("out.mp4").read_bytes()
+    assert len(pictures(Path("out.mp4"))) == 2 * RATE
+    assert aircheck(*words)[0] == 2
+    assert Path("out.mp4").read_bytes() == made
+    assert sorted(path.name for path in Path().iterdir()) == ["out.mp4", "studio.mp4"]
 
 
 def test_join_makes_the_stream_of_rotated_files(aircheck: Aircheck, tmp_path: Path) -> None:

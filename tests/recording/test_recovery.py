@@ -18,6 +18,7 @@ import pytest
 from helpers.packets import av_batches, new_stream
 from helpers.recorder_rig import MemoryJournal, Rig, feed, make_plan, payloads, sent
 
+from aircheck import moving
 from aircheck.clock import SystemClock
 from aircheck.facts import EndReason, Event, EventKind, RecordingState, SegmentFacts, SegmentState
 from aircheck.recording import finalize, recovery
@@ -220,7 +221,7 @@ async def test_where_there_are_no_links_a_moved_file_is_found_again(
     (root / "cam.mp4").write_bytes(b"somebody's")
     refuse_links(monkeypatch, errno.EPERM)
     if not can_rename:
-        monkeypatch.setattr(finalize, "_rename", finalize._reserve_and_rename)
+        monkeypatch.setattr(finalize, "rename_to_new", moving._reserve_and_rename)
     await die_when_it_forgets(monkeypatch, root, journal)
     report = await recover(root, journal)
     assert report.missing == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +17,10 @@ from aircheck.containers.cut import Progress as Told
 from aircheck.containers.recover import ForeignFileError, read_note
 from aircheck.errors import AircheckError, ConfigError, ContainerError
 from aircheck.facts import SegmentFacts, SegmentState
+from aircheck.moving import move_to_new
 from aircheck.segment_note import NoteError, decode_note
 from aircheck.service.clip_range import ClipRange
+from aircheck.service.clip_subjects import without_part
 from aircheck.service.errors import BadRange
 
 _UNFINISHED = (SegmentState.GROWING, SegmentState.FINALIZING)
@@ -36,15 +37,14 @@ def clip_target(
         clip = ClipRange.parse(start, end)
     except BadRange as error:
         raise ConfigError(error.message, remedy="give seconds, such as --start 11 --end 60.5") from error
-    sources = _sources(target, catalog_path)
-    container = sources[0].path.suffix[1:]
-    target_path = output or Path(clip.name(sources[0].path.name, container))
+    name, sources = _meant(target, catalog_path)
+    target_path = output or Path(clip.name(name, sources[0].path.suffix[1:]))
     _make(sources, Range(clip.start_s, clip.end_s), target_path, is_one_timeline=True)
 
 
 def join_targets(targets: Sequence[str], output: Path, catalog_path: Path) -> None:
     """Put files, or those of a recording, one behind the other. Raises as `clip_target` does."""
-    sources = [source for target in targets for source in _sources(target, catalog_path)]
+    sources = [source for target in targets for source in _meant(target, catalog_path)[1]]
     _make(sources, Range(), output, is_one_timeline=_are_one_recording(sources))
 
 
@@ -55,7 +55,7 @@ def _make(sources: Sequence[Source], wanted: Range, output: Path, *, is_one_time
     try:
         with _bar(output.name) as told:
             made = cut(sources, wanted, temporary, is_one_timeline=is_one_timeline, progress=told)
-        os.link(temporary, output)
+        move_to_new(temporary, output)
     except NothingThere as error:
         raise ContainerError(error.message, remedy="`aircheck inspect` tells how long it is") from error
     except FileExistsError as error:
@@ -82,15 +82,17 @@ def _is_taken(output: Path) -> AircheckError:
     return ConfigError(f"{output} exists", remedy="Give another name with -o, or move it away.")
 
 
-def _sources(target: str, catalog_path: Path) -> list[Source]:
-    """What is on the disk under that path wins; all else is looked up in the catalogue."""
+def _meant(target: str, catalog_path: Path) -> tuple[str, list[Source]]:
+    """Name and files. What is on the disk under that path wins; all else is looked up in the catalogue."""
     if (path := Path(target)).exists():
-        return [Source(path)]
+        return path.name, [Source(path)]
     _, segments = find_in_catalogue(target, catalog_path)
     usable = [segment for segment in segments if segment.state is not SegmentState.FAILED]
     if not usable:
         raise ConfigError(f"no file of the recording {target} could be finished")
-    return [Source(Path(segment.path), segment.start_pts_ms, _end_ms(segment)) for segment in usable]
+    name = without_part(usable[0]) if len(usable) > 1 else usable[0].file_name
+    sources = [Source(Path(segment.path), segment.start_pts_ms, _end_ms(segment)) for segment in usable]
+    return name.rpartition("/")[2], sources
 
 
 def _end_ms(segment: SegmentFacts) -> int | None:

@@ -13,6 +13,7 @@ from aircheck.errors import ConfigError, ContainerError
 from aircheck.facts import GapFacts, RecordingFacts, RecordingState, SegmentFacts, SegmentState
 from aircheck.plain import to_plain
 from aircheck.segment_note import NoteError, decode_note
+from aircheck.service.clip_subjects import first_part
 
 Progress = Callable[[Path, int, int], None]
 
@@ -129,15 +130,19 @@ def inspect_path(path: Path, progress: Progress | None = None) -> Inspection:
 async def find_recording(
     catalog: Catalog, wanted: str
 ) -> tuple[RecordingFacts, tuple[SegmentFacts, ...]] | None:
-    """By the id of a recording, the id of a segment, or a file name as it is listed."""
+    """By the id of a recording, the id of a segment, or a file name as it is listed.
+
+    The files of a rotated recording also go by one name, without the part number.
+    """
     recording = await catalog.recording(wanted)
-    if recording is not None:
-        return recording, await catalog.segments(recording.id)
-    segment = await catalog.segment(wanted) or await catalog.segment_by_file_name(wanted)
-    if segment is None:
+    segment = None
+    if recording is None:
+        segment = await catalog.segment(wanted) or await catalog.segment_by_file_name(wanted)
+        any_part = segment or await first_part(catalog, wanted)
+        recording = None if any_part is None else await catalog.recording(any_part.recording_id)
+    if recording is None:
         return None
-    recording = await catalog.recording(segment.recording_id)
-    return None if recording is None else (recording, (segment,))
+    return recording, (segment,) if segment is not None else await catalog.segments(recording.id)
 
 
 def inspect_segments(

@@ -11,7 +11,6 @@ Functions here block; they run on the volume's threads.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 from collections.abc import Callable, Iterable
@@ -20,16 +19,13 @@ from pathlib import Path
 
 from aircheck.containers.recover import read_note
 from aircheck.errors import AircheckError, ContainerError
+from aircheck.moving import NO_LINKS, rename_to_new
 from aircheck.recording import naming
 from aircheck.recording.naming import OnConflict
 from aircheck.recording.volume import sync_directory
 from aircheck.segment_note import NoteError, decode_note
 
-_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
-_NO_FLAGS = {errno.EINVAL, errno.ENOSYS}
 _COPY_BYTES = 16 << 20
-_AT_FDCWD, _RENAME_NOREPLACE = -100, 1
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 OnCopied = Callable[[int, int], object]
@@ -112,7 +108,7 @@ def hold(target: Path, growing: Path) -> bool:
         if not growing.samefile(target):
             raise
     except OSError as error:
-        if error.errno in _NO_LINKS or error.errno == errno.EXDEV:
+        if error.errno in NO_LINKS or error.errno == errno.EXDEV:
             return False
         raise
     return True
@@ -176,7 +172,7 @@ def _claim(growing: Path, target: Path, on_copied: OnCopied | None = None) -> bo
     except OSError as error:
         if error.errno == errno.EXDEV:
             return _copy_across(growing, target, on_copied)
-        if error.errno in _NO_LINKS:
+        if error.errno in NO_LINKS:
             return _rename(growing, target)
         raise
     return True
@@ -202,24 +198,10 @@ def _segment_id(path: Path) -> str:
 
 def _rename(growing: Path, target: Path) -> bool:
     """For file systems without hard links; nothing is overwritten."""
-    paths = os.fsencode(growing), os.fsencode(target)
-    if not _libc.renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_NOREPLACE):
-        return True
-    number = ctypes.get_errno()
-    if number == errno.EEXIST:
-        return _is_placed(growing, target)
-    if number not in _NO_FLAGS:
-        raise OSError(number, os.strerror(number), str(target))
-    return _reserve_and_rename(growing, target)
-
-
-def _reserve_and_rename(growing: Path, target: Path) -> bool:
-    """Where the kernel cannot promise it: take the name first, then rename over one's own reservation."""
     try:
-        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+        rename_to_new(growing, target)
     except FileExistsError:
         return _is_placed(growing, target)
-    growing.replace(target)
     return True
 
 

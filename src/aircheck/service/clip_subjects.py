@@ -90,10 +90,8 @@ class ClipSubjects:
         return ClipSubject(segment.id, segment.file_name, (segment,))
 
     async def _of_parts(self, name: str) -> ClipSubject | None:
-        """`stream.mp4` of a recording whose files are `stream_1.mp4`, `stream_2.mp4`, …"""
-        stem, dot, extension = name.rpartition(".")
-        first = await self._catalog.segment_by_file_name(f"{stem}{_FIRST_PART}{dot}{extension}")
-        if first is None or first.index != 1:
+        first = await first_part(self._catalog, name)
+        if first is None:
             return None
         subject = await self.recording(first.recording_id)
         return None if subject is None else replace(subject, name=name)
@@ -107,7 +105,14 @@ class ClipSubjects:
         if not segments:
             return None
         is_running = detail.facts.state in RUNNING
-        return ClipSubject(recording_id, _without_part(segments[0]), segments, is_running)
+        return ClipSubject(recording_id, without_part(segments[0]), segments, is_running)
+
+
+async def first_part(catalog: Catalog, name: str) -> SegmentFacts | None:
+    """Of `stream.mp4`, a recording whose files are `stream_1.mp4`, `stream_2.mp4`, …"""
+    stem, dot, extension = name.rpartition(".")
+    first = await catalog.segment_by_file_name(f"{stem}{_FIRST_PART}{dot}{extension}")
+    return first if first is not None and first.index == 1 else None
 
 
 def _check_state(segment: SegmentFacts) -> None:
@@ -119,7 +124,7 @@ def _check_state(segment: SegmentFacts) -> None:
         )
 
 
-def _without_part(first: SegmentFacts) -> str:
+def without_part(first: SegmentFacts) -> str:
     """The name of a recording: that of its first file, without its number."""
     stem, dot, extension = first.file_name.rpartition(".")
     return f"{stem.removesuffix(_FIRST_PART) if first.index == 1 else stem}{dot}{extension}"

@@ -1,7 +1,7 @@
 """Clips that are kept: which file has which, and how a new one gets its name.
 
 Theory of operation
-    A clip is cut under a hidden name and linked to its own when it is whole, so nobody ever sees half of one.
+    A clip is cut under a hidden name and moved to its own when it is whole, so nobody ever sees half of one.
     Its note says what it was cut from. A file of that name without such a note is a recording, or somebody's
     own: it is never touched, and the clip takes the next number. A clip of something else, such as of an
     earlier recording with the same name, is replaced.
@@ -11,7 +11,6 @@ Theory of operation
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from secrets import token_hex
 
 from aircheck.clip_note import ClipNote, decode_clip_note
 from aircheck.containers.recover import ForeignFileError, read_note
+from aircheck.moving import move_to_new
 from aircheck.service.clip_range import ClipRange
 
 _HIDDEN = Path(".aircheck", "clips")
@@ -75,8 +75,7 @@ class KeptClips:
             path = self.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             with suppress(FileExistsError):
-                os.link(made, path)
-                made.unlink()
+                move_to_new(made, path)
                 return KeptClip(path, name, note)
             if (other := read_clip_note(path)) is not None:
                 if other.of != note.of:
