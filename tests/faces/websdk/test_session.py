@@ -469,7 +469,15 @@ async def test_data_for_an_application_is_refused_so_that_nobody_waits(page: Pag
     assert (page.last["operationId"], page.last["status"]) == ("o1", "FAILED")
 
 
-@pytest.mark.parametrize("name", ["sendStreamEvent", "snapshot", "pong", "submitBugReport", "call", ""])
+async def test_snapshot_is_refused_so_that_nobody_waits(page: Page) -> None:
+    await page.connect()
+    await page.say("snapshot", mediaSessionId="m1", name="cam")
+    assert page.said[0][0] == "notifyStreamEvent"
+    assert (page.last["mediaSessionId"], page.last["type"]) == ("m1", "snapshotFailed")
+    assert page.last["payload"]["info"]
+
+
+@pytest.mark.parametrize("name", ["sendStreamEvent", "pong", "submitBugReport", "call", ""])
 async def test_messages_that_mean_nothing_here_are_ignored(page: Page, name: str) -> None:
     await page.connect()
     await page.say(name, mediaSessionId="m1")

@@ -110,6 +110,8 @@ class SdkSession:
                 self._tell_availability(data)
             case "sendData":
                 self._refuse_data(data)
+            case "snapshot":
+                self._refuse_snapshot(data)
             case _:
                 _log.debug("message ignored session=%s message=%.40s", self.session_id, name)
 
@@ -235,6 +237,12 @@ class SdkSession:
         operation_id = text_of(data, "operationId", ID_MAX_CHARS)
         info = "No application takes data here"
         self.send("DataStatusEvent", {"operationId": operation_id, "status": Status.FAILED, "info": info})
+
+    def _refuse_snapshot(self, data: Mapping[str, Any]) -> None:
+        media_session_id = text_of(data, "mediaSessionId", ID_MAX_CHARS)
+        payload = {"info": "No snapshots are taken here"}
+        event = {"mediaSessionId": media_session_id, "type": "snapshotFailed", "payload": payload}
+        self.send("notifyStreamEvent", event)
 
     # bookkeeping
 
