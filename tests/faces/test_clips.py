@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -368,6 +370,53 @@ async def test_a_growing_recording_is_cut_up_to_now(world: World, tmp_path: Path
     assert files(world) == {"studio.mp4", path.name, f"live-s1-e3.{container}"}
     # The same reader goes on in the same clip, not in a newer one.
     assert seek.content == until_now.content[1000:2000]
+
+
+@pytest.mark.parametrize("container", cutting.CONTAINERS)
+async def test_a_file_that_moves_while_it_becomes_final_is_looked_for_again(
+    world: World, container: str
+) -> None:
+    path = world.record_dir / f"show.{container}"
+    await add(world, path.name, stream())
+    (row,) = [row for row in await world.catalog.segments("rec-1") if row.path == str(path)]
+    await world.catalog.put_segment(replace(row, path=str(world.record_dir / f".growing.{container}")))
+
+    async def settle() -> None:
+        await asyncio.sleep(0.05)
+        await world.catalog.put_segment(row)
+
+    async with world.client() as client:
+        settling = asyncio.create_task(settle())
+        answer = await client.get(f"/client/records/{path.name}?start=1&end=3")
+        await settling
+
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("container", cutting.CONTAINERS)
+async def test_a_file_that_was_deleted_is_not_there_and_no_path_is_told(world: World, container: str) -> None:
+    await add(world, f"show.{container}", stream())
+    (world.record_dir / f"show.{container}").unlink()
+
+    async with world.client() as client:
+        answer = await client.get(f"/client/records/show.{container}?start=1&end=3")
+
+    assert answer.status_code == 404
+    assert "gone from the disk" in answer.json()["detail"]
+    assert str(world.record_dir) not in answer.text
+
+
+async def test_clips_are_kept_where_there_are_no_links(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    async with world.client() as client:
+        answers = [await client.get(f"{URL}?start=1&end=3") for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].content == answers[1].content
+    assert files(world) == {"studio.mp4", "studio-s1-e3.mp4"}
 
 
 async def test_a_clip_takes_no_space_that_recordings_need(world: World) -> None:

@@ -13,11 +13,12 @@ Theory of operation
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,7 +36,9 @@ from aircheck.service.clip_subjects import UNFINISHED, ClipSubject, ClipSubjects
 from aircheck.service.content import Content
 from aircheck.service.downloads import (
     READER_THREADS,
+    RETRY_DELAYS_S,
     Download,
+    gone,
     media_type,
     open_regular,
 )
@@ -124,8 +127,12 @@ class ClipService:
 
         Raises `NotFound`, `OutsideRange`, `Conflict`, `Refused`, `NotYetPlayable`, `InvalidRequest`, OSError.
         """
-        subject = await self._subjects.named(name)
-        return await self._open(subject, clip, container, reader or Reader())
+
+        async def look() -> Download:
+            subject = await self._subjects.named(name)
+            return await self._open(subject, clip, container, reader or Reader())
+
+        return await _patiently(look)
 
     async def open_recording(
         self,
@@ -135,13 +142,17 @@ class ClipService:
         reader: Reader | None = None,
     ) -> Download:
         """A clip of a whole recording, over all of its files. Raises as `open` does."""
-        subject = await self._subjects.recording(recording_id)
-        if subject is None:
-            raise NotFound(
-                f"there is no recording with the id {recording_id!r}, or it has no files",
-                remedy="GET /api/v1/recordings lists the recordings",
-            )
-        return await self._open(subject, clip, container, reader or Reader())
+
+        async def look() -> Download:
+            subject = await self._subjects.recording(recording_id)
+            if subject is None:
+                raise NotFound(
+                    f"there is no recording with the id {recording_id!r}, or it has no files",
+                    remedy="GET /api/v1/recordings lists the recordings",
+                )
+            return await self._open(subject, clip, container, reader or Reader())
+
+        return await _patiently(look)
 
     # --- kept, held or cut ---
 
@@ -218,11 +229,10 @@ class ClipService:
         except ContainerError as error:
             self.counters.failed += 1
             raise Conflict(error.message, remedy=error.remedy) from error
-        except FileNotFoundError as error:
-            raise NotYetPlayable(
-                f"{error.filename} is just moving", remedy="try again in a second"
-            ) from error
-        except OSError:
+        except OSError as error:
+            moved = [one for one in sources if str(one.source.path) == str(error.filename)]
+            if isinstance(error, FileNotFoundError) and moved:
+                raise _Elsewhere.of(moved[0]) from error
             self.counters.failed += 1
             raise
         self.counters.cut += 1
@@ -258,7 +268,9 @@ class ClipService:
                 end_ms,
                 writer.view if writer is not None else None,
             )
-            sources.append(_Growable(source, writer, segment.size_bytes, segment.duration_ms))
+            sources.append(
+                _Growable(source, writer, segment.file_name, segment.size_bytes, segment.duration_ms)
+            )
         return sources
 
     async def _open_held(
@@ -307,12 +319,31 @@ class ClipService:
         return await asyncio.get_running_loop().run_in_executor(pool, work)
 
 
+class _Elsewhere(NotFound):
+    """A file is not where it was a moment ago: it is becoming final, or it is gone."""
+
+    @classmethod
+    def of(cls, source: _Growable) -> _Elsewhere:
+        reason = gone(source.file_name)
+        return cls(reason.message, remedy=reason.remedy)
+
+
+async def _patiently(look: Callable[[], Awaitable[T]]) -> T:
+    """As downloads do: a file that is becoming final has for a moment neither a view nor its last name."""
+    for delay_s in RETRY_DELAYS_S:
+        with contextlib.suppress(_Elsewhere, NotYetPlayable):
+            return await look()
+        await asyncio.sleep(delay_s)
+    return await look()
+
+
 @dataclass(frozen=True, slots=True)
 class _Growable:
     """A source, who writes it if it still grows, and about how much there is of it."""
 
     source: Source
     writer: GrowingFile | None
+    file_name: str
     size_bytes: int
     duration_ms: int
 

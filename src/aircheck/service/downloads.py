@@ -137,10 +137,7 @@ class DownloadService:
         try:
             return await self._open(name, reader)
         except FileNotFoundError:
-            raise NotFound(
-                f"the file of recording {name!r} is gone from the disk",
-                remedy="it was deleted or moved outside of Aircheck; restore it, or delete the recording",
-            ) from None
+            raise gone(name) from None
 
     async def stop(self) -> None:
         await self.sender.stop()
@@ -245,6 +242,13 @@ def not_found(name: str) -> NotFound:
     return NotFound(
         f"there is no recorded file {name!r}",
         remedy="GET /api/v1/recordings lists recordings with the links of their files",
+    )
+
+
+def gone(name: str) -> NotFound:
+    return NotFound(
+        f"the file of recording {name!r} is gone from the disk",
+        remedy="it was deleted or moved outside of Aircheck; restore it, or delete the recording",
     )
 
 

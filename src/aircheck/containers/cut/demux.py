@@ -60,6 +60,8 @@ class Demuxer:
             if source.path.suffix != ".ts" and _start_of(source) is not None:
                 options |= _HEADER_TELLS_ALL
             container: Any = av.open(file, options=options)
+        except av.FileNotFoundError as error:
+            raise FileNotFoundError(error.errno, error.strerror, str(source.path)) from error
         except (av.FFmpegError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ContainerError(
