@@ -25,8 +25,15 @@ from aircheck.cli.importing import settings_over
 from aircheck.cli.views import clock_time, file_size
 from aircheck.containers.mp4 import Mp4Writer
 from aircheck.containers.recover import inspect_file
-from aircheck.facts import SegmentFacts
+from aircheck.facts import RecordingFacts, RecordingState, SegmentFacts
+from aircheck.recording.folder_lock import FolderLock
 from aircheck.settings import load_settings
+
+
+async def put_recording(folder: Path, recording: RecordingFacts) -> None:
+    catalog = await Catalog.open(folder / "records" / ".aircheck" / "aircheck.db")
+    await catalog.put_recording(recording)
+    await catalog.close()
 
 
 async def put_segment(folder: Path, segment: SegmentFacts) -> None:
@@ -153,6 +160,24 @@ def test_a_growing_recording_is_listed_with_its_size_of_now(aircheck: Aircheck, 
     assert "5.0 kB" in line
 
 
+def test_what_a_dead_server_was_recording_is_interrupted_and_that_of_a_living_one_is_not(
+    aircheck: Aircheck, tmp_path: Path
+) -> None:
+    asyncio.run(put_recordings(tmp_path))
+    asyncio.run(
+        put_recording(tmp_path, a_recording("r3", state=RecordingState.RECORDING, start_ns=3 * 10**18))
+    )
+
+    def told() -> list[str]:
+        return [recording["state"] for recording in json.loads(aircheck("ls", "--json").stdout)]
+
+    assert told() == ["interrupted", "complete"]
+    assert "interrupted" in aircheck("ls").stdout
+    lock = FolderLock([tmp_path / "records" / ".aircheck"])
+    assert told() == ["recording", "complete"]
+    lock.release()
+
+
 async def test_recordings_are_listed_while_the_server_has_the_catalogue_open(tmp_path: Path) -> None:
     await put_recordings(tmp_path)
     catalog = await Catalog.open(tmp_path / "records" / ".aircheck" / "aircheck.db")
@@ -164,6 +189,19 @@ async def test_recordings_are_listed_while_the_server_has_the_catalogue_open(tmp
     finally:
         await catalog.close()
     assert [recording["id"] for recording in json.loads(out)] == ["r2", "r1"]
+
+
+def test_what_the_server_keeps_for_itself_is_no_file_of_somebody_else(
+    aircheck: Aircheck, tmp_path: Path
+) -> None:
+    asyncio.run(put_recordings(tmp_path))
+    hidden = tmp_path / "records" / ".aircheck"
+    FolderLock([hidden]).release()
+    (hidden / "hooks").mkdir()
+    (hidden / "hooks" / "s1.json").write_text("{}")
+    (tmp_path / "records" / "notes.txt").write_text("mine")
+    assert " 1 files: " in aircheck("check").stdout
+    assert "1 not ours" in aircheck("check").stdout
 
 
 def test_a_check_without_catalogue_says_how_to_make_one(aircheck: Aircheck, tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from aircheck.app.plans import (
     BACK_BUFFER_BYTES,
     hook_plan,
     node_id_of,
-    own_folders,
     peer_rules,
     recording_plan,
     wcs_options,
@@ -113,7 +112,7 @@ class Node:
 
     async def _start(self) -> None:
         settings = self.settings
-        self._lock = FolderLock(own_folders(settings.record), settings.catalog.path)
+        self._lock = FolderLock(settings.record.own_folders, settings.catalog.path)
         settings.catalog_path.parent.mkdir(parents=True, exist_ok=True)
         self.catalog = await Catalog.open(settings.catalog_path)
         self.journal = CatalogJournal(self.catalog)
@@ -223,6 +222,7 @@ class Node:
             timeouts=Timeouts(settings.rtmp.handshake_timeout_s, settings.rtmp.idle_timeout_s),
             max_connections=_connections(settings.rtmp.max_connections),
             back_buffer_bytes=BACK_BUFFER_BYTES,
+            keeps_past=settings.rtmp.first_viewer_at_once,
             asks_for_login=settings.access.adobe_challenge,
         )
         if self.wcs_hooks is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from dataclasses import replace
-from pathlib import Path
 
 from aircheck.containers.capability import Container, Preferred
 from aircheck.faces.wcs.app import WcsOptions
@@ -93,12 +92,6 @@ def hook_plan(settings: Settings) -> HookPlan:
         timeout_s=hooks.timeout_s,
         max_parallel=hooks.max_parallel,
     )
-
-
-def own_folders(record: RecordSettings) -> list[Path]:
-    """The folders in which no other server may write."""
-    folders = [record.dir / HIDDEN_FOLDER]
-    return folders if record.tmp_dir is None else [*folders, record.tmp_dir]
 
 
 def wcs_options(wcs: WcsSettings) -> WcsOptions | None:

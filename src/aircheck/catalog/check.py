@@ -45,6 +45,13 @@ _UNFINISHED = (SegmentState.GROWING, SegmentState.FINALIZING)
 Progress = Callable[[int, int], None]
 """Told the rows and the files looked at so far."""
 
+IsOwn = Callable[[Path], bool]
+"""Whether a file is the server's own, and no recording: the database, a lock."""
+
+
+def _never(_path: Path) -> bool:
+    return False
+
 
 async def check(
     catalog: Catalog,
@@ -52,11 +59,14 @@ async def check(
     probe: FileProbe,
     *,
     repair: bool = False,
+    is_own: IsOwn = _never,
     progress: Progress | None = None,
     stale_after_s: float = 60.0,
     clock: Clock | None = None,
 ) -> CheckReport:
     """Compare all rows with the disk and all files below `roots` (the record folders) with the rows.
+
+    Files for which `is_own` says so are left out.
 
     Raises `CatalogError` when the database fails or a root is not there: then everything would seem lost.
     """
@@ -68,7 +78,7 @@ async def check(
     run = _Check(catalog, probe, repair, progress, stale_before_ns=now_ns - round(stale_after_s * 1e9))
     await run.rows()
     for root in _outermost(roots):
-        await run.files(root)
+        await run.files(root, is_own)
     run.report.findings += run.missing.values()
     return run.report
 
@@ -127,8 +137,8 @@ class _Check:
             self.report.rows += len(rows)
             self._tell()
 
-    async def files(self, root: Path) -> None:
-        walk = _walk(root)
+    async def files(self, root: Path, is_own: IsOwn) -> None:
+        walk = _walk(root, is_own)
         while files := await asyncio.to_thread(_take, walk):
             rows = await self._catalog.segments_at([file.path_text for file in files if file.fits_a_row])
             unknown: list[tuple[_File, ProbedFile]] = []
@@ -283,12 +293,12 @@ def _finding(kind: FindingKind, segment: SegmentFacts, message: str) -> Finding:
     return Finding(kind, segment.path, message, segment.id, segment.recording_id)
 
 
-def _walk(root: Path) -> Iterator[_File]:
+def _walk(root: Path, is_own: IsOwn) -> Iterator[_File]:
     """Regular files, also hidden ones. Links are not followed: what they point to is not ours to judge."""
     for folder, _, names in os.walk(root, onerror=_raise):
         for name in names:
             path = Path(folder, name)
-            if (status := _status(path)) is not None:
+            if not is_own(path) and (status := _status(path)) is not None:
                 yield _File(path, status.st_mtime_ns)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.text import Text
@@ -13,8 +14,10 @@ from aircheck.catalog.rebuild import ProbedClip, ProbedFile
 from aircheck.cli.views import console
 from aircheck.clip_note import decode_clip_note
 from aircheck.containers.recover import ForeignFileError, inspect_file
+from aircheck.recording.folder_lock import LOCK_NAME
 from aircheck.segment_note import NoteError, decode_note
 from aircheck.settings import Settings
+from aircheck.settings.model import HIDDEN_FOLDER
 
 
 class MediaProbe:
@@ -45,11 +48,24 @@ async def check_recordings(settings: Settings, *, repair: bool) -> bool:
     settings.catalog_path.parent.mkdir(parents=True, exist_ok=True)
     catalog = await Catalog.open(settings.catalog_path)
     try:
-        report = await check(catalog, roots, MediaProbe(), repair=repair)
+        report = await check(catalog, roots, MediaProbe(), repair=repair, is_own=_own_files(settings))
     finally:
         await catalog.close()
     _show(report)
     return report.is_clean
+
+
+def _own_files(settings: Settings) -> Callable[[Path], bool]:
+    """The catalogue, locks, and notes of hooks that wait."""
+    catalog = settings.catalog_path.absolute()
+    hidden = settings.record.dir.absolute() / HIDDEN_FOLDER
+    locks = {folder.absolute() / LOCK_NAME for folder in settings.record.own_folders}
+
+    def is_own(path: Path) -> bool:
+        is_of_catalog = path.parent == catalog.parent and path.name.startswith(catalog.name)
+        return is_of_catalog or path in locks or hidden / "hooks" in path.parents
+
+    return is_own
 
 
 def _show(report: CheckReport) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +19,7 @@ from aircheck import __version__
 from aircheck.cli import views
 from aircheck.cli.importing import import_properties, settings_over, to_toml
 from aircheck.errors import AircheckError, ConfigError
-from aircheck.facts import RecordingFacts, SegmentFacts, SegmentState
+from aircheck.facts import RecordingFacts, RecordingState, SegmentFacts, SegmentState
 from aircheck.settings import Settings, load_settings
 
 EXIT_FAILED = 1
@@ -94,14 +94,19 @@ def list_recordings(
     """List recordings, the newest first, whether the server runs or not."""
     from aircheck.plain import to_plain
 
-    catalog = _settings(config).catalog_path
+    settings = _settings(config)
+    catalog = settings.catalog_path
     # Reading must not create a catalogue: without one there are no recordings.
     found = asyncio.run(_read_recordings(catalog, stream, limit)) if catalog.exists() else []
+    states = _states_of_now(settings, [facts for facts, _ in found])
     if as_json:
-        rows = [to_plain(facts) | {"segments": [to_plain(each) for each in files]} for facts, files in found]
+        rows = [
+            to_plain(facts) | {"state": state, "segments": [to_plain(each) for each in files]}
+            for (facts, files), state in zip(found, states, strict=True)
+        ]
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     elif found:
-        views.show_recordings(found)
+        views.show_recordings(found, states)
     else:
         typer.echo("No recordings yet. Publish a stream: it is recorded from its first packet.")
 
@@ -298,6 +303,17 @@ async def _read_recordings(
     finally:
         await catalog.close()
     return [_as_of_now(facts, files[facts.id]) for facts in page.items]
+
+
+def _states_of_now(settings: Settings, recordings: Sequence[RecordingFacts]) -> list[str]:
+    """`interrupted` is what a server that is no more has left; its next start makes it whole."""
+    from aircheck.recording.folder_lock import FolderLock
+
+    over = (RecordingState.COMPLETE, RecordingState.FAILED)
+    if all(facts.state in over for facts in recordings):
+        return [facts.state.value for facts in recordings]
+    is_running = FolderLock.is_held(settings.record.own_folders, settings.catalog.path)
+    return [facts.state.value if is_running or facts.state in over else "interrupted" for facts in recordings]
 
 
 def _as_of_now(

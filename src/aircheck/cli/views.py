@@ -27,6 +27,7 @@ STATE_STYLES = {
     "recording": "bold red",
     "paused": "yellow",
     "finalizing": "yellow",
+    "interrupted": "yellow",
     "complete": "green",
     "failed": "red",
 }
@@ -77,7 +78,9 @@ STREAM_WIDTH = 32
 """Publishers choose their names; one long one leaves room for the rest of the table."""
 
 
-def show_recordings(found: Sequence[tuple[RecordingFacts, tuple[SegmentFacts, ...]]]) -> None:
+def show_recordings(
+    found: Sequence[tuple[RecordingFacts, tuple[SegmentFacts, ...]]], states: Sequence[str]
+) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("started", no_wrap=True)
     table.add_column("stream", no_wrap=True, overflow="ellipsis", max_width=STREAM_WIDTH)
@@ -85,11 +88,11 @@ def show_recordings(found: Sequence[tuple[RecordingFacts, tuple[SegmentFacts, ..
     for column in ("length", "size", "gaps"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("file", overflow="fold")
-    for facts, files in found:
+    for (facts, files), state in zip(found, states, strict=True):
         table.add_row(
             local_time(facts.start_ns),
             facts.stream_name,
-            Text(facts.state, style=STATE_STYLES.get(facts.state, "")),
+            Text(state, style=STATE_STYLES.get(state, "")),
             clock_time(facts.duration_ms),
             file_size(facts.size_bytes),
             str(facts.gaps) if facts.gaps else "",

@@ -139,6 +139,12 @@ class RtmpSettings(Section):
         "takes the place of the recording by `[record]`, and works with `[record] enabled` off too. Off: all "
         "publish like `live`, and nobody can replace a file by publishing.",
     )
+    first_viewer_at_once: bool = Field(
+        default=False,
+        description="Keep the last group of pictures of each stream all the time, so that its first viewer "
+        "sees it at once, over RTMP, WHEP or the WebSDK. It takes that much memory for each stream, and a "
+        "tenth more CPU time. Off: kept from the first viewer on, who waits for the next key frame.",
+    )
 
 
 class TlsSettings(Section):
@@ -551,6 +557,12 @@ class RecordSettings(Section):
     def growing_dir(self) -> Path:
         """Where files grow: hidden in the record folder unless a folder is given."""
         return self.tmp_dir if self.tmp_dir is not None else self.dir / HIDDEN_FOLDER / "growing"
+
+    @property
+    def own_folders(self) -> list[Path]:
+        """Those in which no other server may write."""
+        hidden = self.dir / HIDDEN_FOLDER
+        return [hidden] if self.tmp_dir is None else [hidden, self.tmp_dir]
 
 
 class ClipsSettings(Section):
