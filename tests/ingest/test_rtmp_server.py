@@ -341,6 +341,18 @@ async def test_a_viewer_gets_headers_the_recent_past_and_what_comes() -> None:
         await until(lambda: not rig.streams[0].is_watched)
 
 
+async def test_the_first_viewer_begins_at_once_where_the_past_is_kept() -> None:
+    async with running(keeps_past=True) as rig:
+        address = rig.listen()
+        async with Peer(address) as publisher, Peer(address) as viewer:
+            number = await publisher.publish("cam")
+            await publisher.send(number, BATCHES[:5])
+            await until(lambda: len(rig.listener.data()) == len(sent(BATCHES[:5])))
+            await viewer.play("cam")
+            messages = await played(viewer, 5)
+            assert next(ts for kind, ts, body in messages if kind == 9 and body[1] == 1) == 0
+
+
 async def test_a_publisher_is_read_in_batches_while_nobody_watches() -> None:
     async with running() as rig:
         address = rig.listen()

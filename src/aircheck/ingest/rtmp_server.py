@@ -71,6 +71,7 @@ class RtmpServer:
         timeouts: Timeouts | None = None,
         max_connections: int = 2000,
         back_buffer_bytes: int = 0,
+        keeps_past: bool = False,
         asks_for_login: bool = False,
     ) -> None:
         self.registry = registry
@@ -80,6 +81,8 @@ class RtmpServer:
         self.limits = limits or Limits()
         self.timeouts = timeouts or Timeouts()
         self.back_buffer_bytes = back_buffer_bytes
+        self.keeps_past = keeps_past
+        """From the first packet on, not from the first viewer on."""
         self.tasks = TaskGroup("rtmp")
         self.sessions: dict[str, RtmpSession] = {}
         self.refused: Counter[str] = Counter()

@@ -420,6 +420,8 @@ class RtmpSession:
             on_demand=self._follow_demand,
             on_close=self.dismiss,
         )
+        if self._server.keeps_past:
+            stream.back_buffer.keep()
         stream.on_flush = self.drain
         stream.publish_type = event.publish_type
         stream.on_status = partial(self._tell, event.stream_id)
