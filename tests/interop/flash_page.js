@@ -2,12 +2,13 @@
 // by bench/bench_loss.py. Each picture tells the sound's time at which it was drawn (see helpers/told_times.py).
 
 const WIDTH = 640, HEIGHT = 360;
-const BITS = 20, BIT_WIDTH = WIDTH / BITS, BIT_TOP = 256, BIT_HEIGHT = 32;
+const BITS = 20, BITS_TOP = 256 / 360, BITS_BOTTOM = 288 / 360;
 
 /** Flashes fill the upper part; a line of bits tells milliseconds; below is noise, for there to be much to send. */
 const makeMedia = async (seconds) => {
   const canvas = Object.assign(document.createElement("canvas"), { width: WIDTH, height: HEIGHT });
   document.body.append(canvas);
+  window.turn = () => Object.assign(canvas, { width: canvas.height, height: canvas.width });
   const pen = canvas.getContext("2d", { alpha: false });
   const sound = new AudioContext({ sampleRate: 48000 });
   await sound.resume();
@@ -29,16 +30,16 @@ const makeMedia = async (seconds) => {
     const now = window.soundTime(), told = Math.round(now * 1000), pause = performance.now() - drawnAt;
     drawnAt += pause;
     window.longestPause = Math.max(window.longestPause, pause);
+    const { width, height } = canvas, top = height * BITS_TOP, bottom = height * BITS_BOTTOM;
     pen.fillStyle = now >= 1 && now % 1 < 0.2 ? "#fff" : "#000";
-    pen.fillRect(0, 0, WIDTH, BIT_TOP);
+    pen.fillRect(0, 0, width, top);
     for (let bit = 0; bit < BITS; bit++) {
       pen.fillStyle = (told >> bit) & 1 ? "#fff" : "#000";
-      pen.fillRect(bit * BIT_WIDTH, BIT_TOP, BIT_WIDTH, BIT_HEIGHT);
+      pen.fillRect((bit * width) / BITS, top, width / BITS, bottom - top);
     }
     for (let block = 0; block < 40; block++) {
       pen.fillStyle = `hsl(${Math.random() * 360} 80% 50%)`;
-      const top = BIT_TOP + BIT_HEIGHT;
-      pen.fillRect(Math.random() * WIDTH, top + (HEIGHT - top) * Math.random(), 16, 16);
+      pen.fillRect(Math.random() * width, bottom + (height - bottom) * Math.random(), 16, 16);
     }
   }, 1000 / 30);
   return new MediaStream([...canvas.captureStream(30).getVideoTracks(), ...target.stream.getAudioTracks()]);
@@ -55,8 +56,9 @@ const detour = (answer, port) => {
   return { sdp: sdp.join("\r\n"), port: Number(theirs[2]) };
 };
 
-/** Publishes with one codec, the size kept; beeps end after `seconds`. The answer's port, for which `port` stands. */
-window.publishFlashes = async (url, codec, { port = 0, seconds = 60 } = {}) => {
+/** Publishes with one codec, the size kept; beeps end after `seconds`, nothing is sent of silence with `dtx`.
+    The answer's port, for which `port` stands. */
+window.publishFlashes = async (url, codec, { port = 0, seconds = 60, dtx = false } = {}) => {
   const media = await makeMedia(seconds);
   const pc = (window.pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" }));
   for (const track of media.getTracks()) pc.addTransceiver(track, { direction: "sendonly", streams: [media] });
@@ -71,10 +73,19 @@ window.publishFlashes = async (url, codec, { port = 0, seconds = 60 } = {}) => {
   window.postedAt = window.soundTime();
   const created = await fetch(url, offer);
   window.session = new URL(created.headers.get("location"), created.url).href;
-  const answer = await created.text();
+  const answer = (await created.text()).replace("useinbandfec=1", dtx ? "$&;usedtx=1" : "$&");
   const way = port ? detour(answer, port) : { sdp: answer, port: 0 };
   await pc.setRemoteDescription({ type: "answer", sdp: way.sdp });
   return way.port;
+};
+
+/** Takes a track away for some seconds and gives it back, as pages do that mute. */
+window.mute = async (kind, seconds) => {
+  const { sender } = window.pc.getTransceivers().find((one) => one.sender.track?.kind === kind);
+  const { track } = sender;
+  await sender.replaceTrack(null);
+  await new Promise((done) => setTimeout(done, seconds * 1000));
+  await sender.replaceTrack(track);
 };
 
 /** How sending goes: reports by kind, `path` is that of the candidates in use, `pause` the longest between drawings. */

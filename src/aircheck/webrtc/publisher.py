@@ -129,7 +129,7 @@ class Publisher:
             return
         track, original_type = source.track, source.original_types.get(payload_type)
         if original_type is None:
-            if track.clock.offset_s is None and extension_at != start:
+            if extension_at != start and (track.clock.offset_s is None or not track.is_video):
                 track.note_capture(timestamp, packet, extension_at, start)
             track.receive(
                 sequence_number, (timestamp, second & MARKER, payload_type, packet, start, end), now_s
@@ -207,6 +207,7 @@ class Publisher:
         for track in self.tracks:
             counts.update(track.notices())
             counts["early_timestamps"] += track.clock.early_timestamps
+            counts["clock_standstills"] += track.clock.standstills
         counts["ignored_sender_reports"] += self._sync.ignored_reports
         return counts
 

@@ -22,6 +22,14 @@ SLEW = 0.05
 JUMP_S = 10.0
 """A clock so far from where the arrival of its packets puts it was set anew."""
 
+STANDSTILL_S = 0.3
+"""A clock that fell behind the sender's by more than that did not run for a while: that of sound counts
+samples, and a page may take the microphone away. What follows comes later, not the pictures sooner."""
+
+_STANDSTILL_PROOF_S = 0.3
+"""For so long everything must have been sent too late: behind what only waited in the sender comes what did
+not."""
+
 _SMOOTHING = 4
 _ARRIVAL_SMOOTHING = 512
 _NTP_TICKS_PER_S = 1 << 32
@@ -45,15 +53,19 @@ class TrackClock:
         """Our clock minus this one, by the packets that came soonest."""
         self.early_timestamps = 0
         """Frames put one tick after their predecessor."""
+        self.standstills = 0
+        """How often it did not run for a while."""
         self.first_clock = 0
         """Of its first frame."""
         self._last: int | None = None
         self._last_placed: int | None = None
         self._last_pts = -1
+        self._behind_since: int | None = None
+        self._behind_s = 0.0
 
     def restart(self, clock_rate: int) -> None:
         """Another source took over, whose clock has nothing to do with this one."""
-        self._last = self._last_placed = None
+        self._last = self._last_placed = self._behind_since = None
         self.offset_s = self.report_skew_s = self.capture_skew_s = self.arrival_skew_s = None
         self._last_pts = self._last_pts * clock_rate // self.clock_rate
         self.clock_rate = clock_rate
@@ -82,10 +94,39 @@ class TrackClock:
 
     def captured(self, timestamp: int, sender_s: float) -> None:
         """What was taken at `timestamp` was sent so early that it was taken at `sender_s` at the latest."""
-        skew_s = sender_s - self.count(timestamp) / self.clock_rate
+        clock = self.count(timestamp)
+        skew_s = sender_s - clock / self.clock_rate
         known_s = self.capture_skew_s
-        later_s = 0.0 if known_s is None else _nearest_s(skew_s - known_s)
-        self.capture_skew_s = skew_s if known_s is None else known_s + min(0.0, later_s)
+        if known_s is None:
+            self.capture_skew_s = skew_s
+            return
+        later_s = _nearest_s(skew_s - known_s)
+        if self.offset_s is not None and later_s > STANDSTILL_S:
+            self._fall_behind(clock, later_s)
+            return
+        self._behind_since = None
+        self.capture_skew_s = known_s + (later_s if later_s < 0 else later_s / _ARRIVAL_SMOOTHING)
+
+    def _fall_behind(self, clock: int, later_s: float) -> None:
+        if self._behind_since is None:
+            self._behind_since, self._behind_s = clock, later_s
+        self._behind_s = min(self._behind_s, later_s)
+        if clock - self._behind_since >= _STANDSTILL_PROOF_S * self.clock_rate:
+            self.stood_still(self._behind_s)
+
+    def stood_still(self, seconds: float) -> None:
+        """The clock did not run for so long: what follows comes later."""
+        self._behind_since = None
+        self.standstills += 1
+        self.target_s += seconds
+        if self.offset_s is not None:
+            self.offset_s += seconds
+        if self.report_skew_s is not None:
+            self.report_skew_s += seconds
+        if self.capture_skew_s is not None:
+            self.capture_skew_s += seconds
+        if self.arrival_skew_s is not None:
+            self.arrival_skew_s += seconds
 
     def pts(self, clock: int) -> int:
         """The place of the next frame, in ticks from the timeline's beginning; the track is placed."""
@@ -135,7 +176,9 @@ class LipSync:
             self.ignored_reports += 1
             return
         known_s = clock.report_skew_s
-        if known_s is None or abs(skew_s - known_s) > JUMP_S:
+        if known_s is not None and STANDSTILL_S < skew_s - known_s <= JUMP_S:
+            clock.stood_still(skew_s - known_s)
+        elif known_s is None or abs(skew_s - known_s) > JUMP_S:
             clock.report_skew_s = skew_s
         else:
             clock.report_skew_s = known_s + (skew_s - known_s) / _SMOOTHING
