@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -192,7 +192,7 @@ def main() -> int:
     print(HEAD, flush=True)
     with (
         tempfile.TemporaryDirectory(prefix="bench-loss-") as temporary,
-        ThreadPoolExecutor(options.at_once) as pool,
+        ProcessPoolExecutor(options.at_once) as pool,
     ):
         folder = options.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
