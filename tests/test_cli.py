@@ -164,9 +164,9 @@ def test_what_a_dead_server_was_recording_is_interrupted_and_that_of_a_living_on
     aircheck: Aircheck, tmp_path: Path
 ) -> None:
     asyncio.run(put_recordings(tmp_path))
-    asyncio.run(
-        put_recording(tmp_path, a_recording("r3", state=RecordingState.RECORDING, start_ns=3 * 10**18))
-    )
+    for recording_id, state in (("r2", RecordingState.RECORDING), ("r1", RecordingState.COMPLETE)):
+        facts = a_recording(recording_id, state=state, start_ns=int(recording_id[1]) * 10**18)
+        asyncio.run(put_recording(tmp_path, facts))
 
     def told() -> list[str]:
         return [recording["state"] for recording in json.loads(aircheck("ls", "--json").stdout)]
