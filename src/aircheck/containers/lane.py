@@ -16,6 +16,8 @@ from aircheck.media.track import Codec, Track
 _FRAME_SAMPLES = {Codec.AAC: 1024, Codec.MP3: 1152, Codec.OPUS: 960, Codec.AC3: 1536, Codec.FLAC: 4096}
 _NEED_CONFIG = frozenset((Codec.H264, Codec.H265, Codec.AV1, Codec.AAC, Codec.OPUS, Codec.FLAC))
 _DEFAULT_FRAME_RATE = 30
+_STEPS = 8
+"""How many packets tell how long the last one may last, which has no successor yet."""
 _GAP_STEPS = 16
 """A step so many times longer than those before is a gap: the packet before it did not last so long."""
 BEFORE_EVERYTHING = -(1 << 80)
@@ -94,7 +96,7 @@ class Lane:
     def account(self, packets: Sequence[Packet]) -> None:
         """These packets (at least one) are on disk now."""
         latest = max(map(_pts_of, packets))
-        dts = list(map(_dts_of, packets))
+        dts = list(map(_dts_of, packets[-_STEPS:]))
         shortest = min(map(sub, dts[1:], dts), default=0)
         if self.track.is_data:
             shortest = 0
