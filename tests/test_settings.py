@@ -10,10 +10,10 @@ from pydantic import ValidationError
 
 from aircheck.recording.naming import NameEncoding
 from aircheck.recording.rotation import RotationRule, format_rotation, parse_rotation
+from aircheck.recording.zones import format_zone, parse_zone
 from aircheck.settings import Listen, Settings, SettingsError, load_settings
 from aircheck.settings.load import environment_variable, line_of, sections
 from aircheck.settings.reference import reference_page, unit_of
-from aircheck.settings.values import format_utc_offset, parse_utc_offset
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference" / "settings.md"
 SOURCES = Path(__file__).parents[1] / "src" / "aircheck"
@@ -139,7 +139,7 @@ def test_rtmps_has_the_certificate_of_all_unless_it_has_its_own() -> None:
         ("[record]\ntmp_dir = 'a/../records'", 1, "tmp_dir is dir itself", ""),
         ("[record]\nrotation_aligned = true", 1, "needs a rotation by time", ""),
         ("[record]\nrotation = '9M'\nrotation_aligned = true", 1, "needs a rotation by time", ""),
-        ("[record]\nrotation_utc_offset = '2'", 2, "is no offset to UTC", '"+00:00" when it is left out'),
+        ("[record]\nrotation_zone = '2'", 2, "is no time zone", '"UTC" when it is left out'),
         ("[record]\non_conflict = 'add'", 2, "'version', 'append' or 'append_with_gap'", "left out"),
         ("rtmp = 5", 1, "rtmp is a table", "Write [rtmp]"),
         ("[rtmps]\nlisten = ':443'", 2, "RTMPS needs a certificate", "`aircheck cert`"),
@@ -225,9 +225,9 @@ def test_a_rotation_reads_what_it_writes(text: str, rule: RotationRule) -> None:
     assert format_rotation(rule) == text
 
 
-@pytest.mark.parametrize("text", ["+00:00", "+05:45", "-03:30"])
-def test_an_offset_to_utc_reads_what_it_writes(text: str) -> None:
-    assert format_utc_offset(parse_utc_offset(text)) == text
+@pytest.mark.parametrize("text", ["UTC", "local", "+05:45", "-03:30", "Europe/Paris"])
+def test_a_zone_reads_what_it_writes(text: str) -> None:
+    assert format_zone(parse_zone(text)) == text
 
 
 @pytest.mark.parametrize("text", ["0", "-5", "20 M", "20m", "M", "1.5"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ def test_every_wish_about_recordings_is_in_the_plan(monkeypatch: pytest.MonkeyPa
             {
                 "rotation": "3600",
                 "rotation_aligned": True,
-                "rotation_utc_offset": "-03:30",
+                "rotation_zone": "-03:30",
                 "rotation_waits_for_keyframe": False,
                 "data": True,
                 "rotation_index": False,
@@ -49,7 +50,10 @@ def test_every_wish_about_recordings_is_in_the_plan(monkeypatch: pytest.MonkeyPa
         growing_dir=tmp_path / "records" / ".aircheck" / "growing",
         template=plan.template,
         rotation=RotationRule(
-            duration_ms=3_600_000, is_aligned=True, utc_offset_ms=-12_600_000, waits_for_keyframe=False
+            duration_ms=3_600_000,
+            is_aligned=True,
+            zone=timezone(-timedelta(hours=3, minutes=30)),
+            waits_for_keyframe=False,
         ),
         keeps_data=True,
         has_rotation_index=False,

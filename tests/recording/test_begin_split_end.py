@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from aircheck.media.track import Track
 from aircheck.recording.naming import OnConflict
 from aircheck.recording.recorder import DiskReserveError
 from aircheck.recording.rotation import RotationRule, next_boundary_ns
+from aircheck.recording.zones import parse_zone
 
 SECOND_NS = 1_000_000_000
 HOUR_MS = 3_600_000
@@ -168,12 +170,32 @@ async def test_an_aligned_rotation_cuts_when_the_wall_clock_passes_the_boundary(
 
 
 def test_boundaries_count_from_midnight_of_the_zone() -> None:
-    day = RotationRule(duration_ms=24 * HOUR_MS, is_aligned=True, utc_offset_ms=2 * HOUR_MS)
+    day = RotationRule(duration_ms=24 * HOUR_MS, is_aligned=True, zone=parse_zone("+02:00"))
     noon_ns = 12 * 3600 * SECOND_NS
     assert next_boundary_ns(day, noon_ns) == 22 * 3600 * SECOND_NS
     hour = RotationRule(duration_ms=HOUR_MS, is_aligned=True)
     assert next_boundary_ns(hour, noon_ns) == 13 * 3600 * SECOND_NS
     assert next_boundary_ns(RotationRule(duration_ms=HOUR_MS), noon_ns) is None
+    half = replace(hour, zone=parse_zone("Asia/Kolkata"))
+    assert next_boundary_ns(half, noon_ns) == 12.5 * 3600 * SECOND_NS
+
+
+@pytest.mark.parametrize(("date", "hours"), [("2026-03-28", 24), ("2026-03-29", 23), ("2026-10-25", 25)])
+def test_days_of_a_zone_end_at_its_midnight_whatever_clocks_do(date: str, hours: int) -> None:
+    day = RotationRule(duration_ms=24 * HOUR_MS, is_aligned=True, zone=parse_zone("Europe/Paris"))
+    midnight = datetime.fromisoformat(date).replace(tzinfo=day.zone)
+    midnight_ns = int(midnight.timestamp()) * SECOND_NS
+    for hour in (0, 1.5, 3.5, 12, hours - 0.5):
+        assert next_boundary_ns(day, midnight_ns + int(hour * 3600) * SECOND_NS) == (
+            midnight_ns + hours * 3600 * SECOND_NS
+        )
+    hour_ns = 3600 * SECOND_NS
+    each_hour = replace(day, duration_ms=HOUR_MS)
+    for passed in range(hours):
+        assert (
+            next_boundary_ns(each_hour, midnight_ns + passed * hour_ns)
+            == midnight_ns + (passed + 1) * hour_ns
+        )
 
 
 async def test_a_rotation_that_does_not_wait_cuts_between_key_frames(tmp_path: Path) -> None:

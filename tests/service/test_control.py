@@ -227,7 +227,7 @@ async def test_a_folder_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
 
 
 def test_options_take_the_place_of_what_the_settings_say() -> None:
-    plan = make_plan(Path("/records"), rotation=RotationRule(1000, is_aligned=True, utc_offset_ms=7))
+    plan = make_plan(Path("/records"), rotation=RotationRule(1000, is_aligned=True, zone=None))
     assert RecordingOptions().laid_over(plan) == plan
     changed = RecordingOptions(
         container="mkv",
@@ -245,9 +245,7 @@ def test_options_take_the_place_of_what_the_settings_say() -> None:
     ).laid_over(plan)
     assert changed.container == "mkv"
     assert changed.template.text == "{streamName}/{startTime}"
-    assert changed.rotation == RotationRule(
-        20_000, is_aligned=True, utc_offset_ms=7, waits_for_keyframe=False
-    )
+    assert changed.rotation == RotationRule(20_000, is_aligned=True, zone=None, waits_for_keyframe=False)
     assert not changed.has_rotation_index
     assert not changed.starts_on_keyframe
     assert changed.keeps_data
@@ -256,7 +254,7 @@ def test_options_take_the_place_of_what_the_settings_say() -> None:
     assert changed.on_conflict is OnConflict.VERSION
     assert changed.record_dir == plan.record_dir
     by_size = RecordingOptions(rotation="3M").laid_over(plan)
-    assert by_size.rotation == RotationRule(None, 3_000_000, utc_offset_ms=7)
+    assert by_size.rotation == RotationRule(None, 3_000_000, zone=None)
     assert RecordingOptions(max_duration_ms=0).laid_over(changed).max_duration_ms is None
 
 

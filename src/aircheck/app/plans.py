@@ -65,7 +65,7 @@ def _rotation(record: RecordSettings) -> RotationRule:
     return replace(
         record.rotation,
         is_aligned=record.rotation_aligned,
-        utc_offset_ms=round(record.rotation_utc_offset.total_seconds() * 1000),
+        zone=record.rotation_zone,
         waits_for_keyframe=record.rotation_waits_for_keyframe,
     )
 

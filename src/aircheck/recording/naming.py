@@ -28,19 +28,18 @@ import base64
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import count
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from aircheck.errors import ConfigError
+from aircheck.recording.zones import Zone, parse_zone, time_in
 
 NAME_MAX_BYTES = 255
 """The longest file name that Linux file systems take."""
 
 _UNNAMED = "unnamed"
 _SUBSTITUTE = "_"
-_LOCAL_ZONE = "local"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -117,14 +116,12 @@ class _Element:
 class _Time:
     text: str
     format: str
-    zone: tzinfo | None
-    """None is the zone of this machine."""
+    zone: Zone
 
     def value(self, elements: NameElements) -> str | None:
         if elements.start_ns is None:
             return None
-        start = _EPOCH + timedelta(microseconds=elements.start_ns // 1000)
-        return start.astimezone(self.zone).strftime(self.format)
+        return time_in(self.zone, elements.start_ns).strftime(self.format)
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,14 +302,12 @@ def _has_text(pieces: list[_Part]) -> bool:
     return any(piece.text for piece in pieces)
 
 
-def _zone(name: str | None) -> tzinfo | None:
-    if name is None or name == "UTC":
+def _zone(name: str | None) -> Zone:
+    if name is None:
         return UTC
-    if name == _LOCAL_ZONE:
-        return None
     try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        return parse_zone(name)
+    except ValueError as error:
         raise ConfigError(
             f'unknown time zone "{name}" in a file name template',
             remedy='Write "Europe/Paris", "UTC" or "local"; the package tzdata holds the list.',

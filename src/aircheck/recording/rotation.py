@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from datetime import UTC
 
 from aircheck.media.packet import Batch, Packet
 from aircheck.media.track import DATA_TRACK, Track
+from aircheck.recording.zones import Zone, utc_offset_ns
 
 LAGGARD_MS = 3000
 """A track that has not passed the cut by then is silent: the old segment is closed without it."""
@@ -30,14 +32,14 @@ class RotationRule:
     """When a segment is long enough. `None` means never.
 
     `is_aligned`: a segment ends when the wall clock passes a multiple of `duration_ms` (each full hour),
-    counted from midnight at `utc_offset_ms`. `waits_for_keyframe`: off, a segment may begin with pictures
+    counted from midnight in `zone`. `waits_for_keyframe`: off, a segment may begin with pictures
     that nobody can decode until the next key frame.
     """
 
     duration_ms: int | None = None
     size_bytes: int | None = None
     is_aligned: bool = False
-    utc_offset_ms: int = 0
+    zone: Zone = UTC
     waits_for_keyframe: bool = True
 
     @property
@@ -87,8 +89,14 @@ def next_boundary_ns(rule: RotationRule, after_ns: int) -> int | None:
     """The wall-clock time at which an aligned segment that began at `after_ns` ends."""
     if not rule.is_aligned or rule.duration_ms is None:
         return None
-    step_ns, offset_ns = rule.duration_ms * 1_000_000, rule.utc_offset_ms * 1_000_000
-    return ((after_ns + offset_ns) // step_ns + 1) * step_ns - offset_ns
+    step_ns, offset_ns = rule.duration_ms * 1_000_000, utc_offset_ns(rule.zone, after_ns)
+    boundary_ns = ((after_ns + offset_ns) // step_ns + 1) * step_ns - offset_ns
+    changed_ns = utc_offset_ns(rule.zone, boundary_ns)
+    if (boundary_ns + changed_ns) % step_ns == 0:
+        return boundary_ns
+    # Clocks are put forward or back until then: it is what they show then that counts.
+    shifted_ns = boundary_ns + offset_ns - changed_ns
+    return shifted_ns if shifted_ns > after_ns else boundary_ns
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ made from these fields. Each description says what follows from the value, not o
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -30,11 +30,8 @@ from aircheck.faces.whip.ice_servers import IceServer
 from aircheck.media import aac
 from aircheck.recording.naming import NameEncoding, NameTemplate
 from aircheck.recording.rotation import RotationRule, format_rotation, parse_rotation
-from aircheck.settings.values import (
-    Listen,
-    format_utc_offset,
-    parse_utc_offset,
-)
+from aircheck.recording.zones import Zone, format_zone, parse_zone
+from aircheck.settings.values import Listen
 from aircheck.webrtc.negotiate import CODEC_NAMES
 
 ENV_PREFIX = "AIRCHECK_"
@@ -57,8 +54,8 @@ def _to_rotation(value: Any) -> Any:
     return parse_rotation(str(value)) if isinstance(value, str) or is_number else value
 
 
-def _to_utc_offset(value: Any) -> Any:
-    return parse_utc_offset(value) if isinstance(value, str) else value
+def _to_zone(value: Any) -> Any:
+    return parse_zone(value) if isinstance(value, str) else value
 
 
 def _to_path_or_none(value: Any) -> Any:
@@ -85,9 +82,7 @@ AddressOrOff = Annotated[
 RotationText = Annotated[
     RotationRule, NoDecode, BeforeValidator(_to_rotation), PlainSerializer(format_rotation)
 ]
-UtcOffset = Annotated[
-    timedelta, NoDecode, BeforeValidator(_to_utc_offset), PlainSerializer(format_utc_offset)
-]
+ZoneText = Annotated[Zone, NoDecode, BeforeValidator(_to_zone), PlainSerializer(format_zone)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_to_path_or_none), PlainSerializer(_to_text)]
 TemplateText = Annotated[str, BeforeValidator(_to_template)]
 
@@ -440,10 +435,12 @@ class RecordSettings(Section):
         description="End files when the wall clock passes a multiple of `rotation`, counted from midnight: "
         "with `3600` at each full hour. The first file of a recording is then shorter than the others.",
     )
-    rotation_utc_offset: UtcOffset = Field(
-        default=timedelta(0),
-        description="Whose midnight `rotation_aligned` counts from, as `+02:00`. It matters to rotations of "
-        "more than an hour. Fixed: it does not follow summer time.",
+    rotation_zone: ZoneText = Field(
+        default=UTC,
+        description="Whose midnight `rotation_aligned` counts from: `UTC`, `local` (of this machine), "
+        "`+05:30` or `Europe/Paris`. It matters to rotations of more than an hour, or where clocks are not "
+        "whole hours from UTC. A named zone follows summer time: of `86400`, the day of the change has 23 or "
+        "25 hours.",
     )
     rotation_waits_for_keyframe: bool = Field(
         default=True,

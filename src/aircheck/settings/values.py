@@ -5,11 +5,7 @@ Text in, frozen values out.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from datetime import timedelta
-
-_UTC_OFFSET = re.compile(r"(?P<sign>[+-])(?P<hours>[01][0-9]):(?P<minutes>[0-5][0-9])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +30,3 @@ class Listen:
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
-
-
-def parse_utc_offset(text: str) -> timedelta:
-    """`+02:00` is two hours east of UTC. Raises ValueError."""
-    match = _UTC_OFFSET.fullmatch(text.strip())
-    if match is None:
-        raise ValueError(f'"{text}" is no offset to UTC; write for example "+02:00" or "-03:30"')
-    offset = timedelta(hours=int(match["hours"]), minutes=int(match["minutes"]))
-    return -offset if match["sign"] == "-" else offset
-
-
-def format_utc_offset(offset: timedelta) -> str:
-    """The text that `parse_utc_offset` reads."""
-    minutes = round(offset.total_seconds() / 60)
-    return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
