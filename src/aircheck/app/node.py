@@ -47,6 +47,7 @@ from aircheck.recording.folder_lock import FolderLock
 from aircheck.recording.hooks import Hooks
 from aircheck.recording.plan import RecordingPlan
 from aircheck.recording.recorder import Recorder
+from aircheck.recording.second_tries import SecondTries
 from aircheck.service.access import AccessService
 from aircheck.service.backend import Backend, BackendPlan
 from aircheck.service.clips import ClipService
@@ -157,6 +158,8 @@ class Node:
         await self._start_http()
         await self.hooks.start()
         self.tasks.spawn(self._recover(unfinished, abandoned, plan), "recovery")
+        second_tries = SecondTries(self.recorder, self.journal, plan, self.clock, self.hooks)
+        self.tasks.spawn(second_tries.run(), "second tries")
         self.tasks.spawn(self._watch_loop(), "loop lag")
 
     async def _stop(self) -> None:
@@ -391,6 +394,7 @@ class Node:
     async def _make_whole(self, unfinished: recovery.Unfinished, plan: RecordingPlan) -> None:
         _log.warning("recovering after a crash files=%d", len(unfinished))
         report = await recovery.recover(unfinished, self.journal, plan, self.clock, self.hooks)
+        self.recorder.left_behind += report.left
         _log.info(
             "recovery done recovered=%d empty=%d missing=%d failed=%d cut_bytes=%d",
             report.recovered,

@@ -18,7 +18,7 @@ from pathlib import Path
 from aircheck.clock import Clock
 from aircheck.containers.capability import Container, nearest
 from aircheck.errors import AircheckError
-from aircheck.facts import EventKind, SegmentFacts, SegmentState
+from aircheck.facts import EventKind, RecordingFacts, SegmentFacts, SegmentState
 from aircheck.hub.stream import describe_track
 from aircheck.media.track import Track
 from aircheck.recording import finalize
@@ -51,6 +51,7 @@ class Filing:
     ) -> None:
         self.completed_segments = 0
         self.failed_segments = 0
+        self.left_behind: list[tuple[RecordingFacts, SegmentFacts]] = []
         self._journal = journal
         self._clock = clock
         self._reports = reports
@@ -267,7 +268,8 @@ class Filing:
     async def _fail(
         self, recording: Recording, segment: Segment, facts: SegmentFacts, error: Exception
     ) -> None:
-        """The file stays where it grew, row and all: the next start makes it final."""
+        """The file stays where it grew, row and all: what a disk refused is tried again (`second_tries`), all
+        else at the next start."""
         self.failed_segments += 1
         recording.segments.remove(segment)
         text = f"{type(error).__name__}: {error}"
@@ -281,6 +283,8 @@ class Filing:
             text,
         )
         await self._journal.put_segment(replace(facts, error=text))
+        if isinstance(error, OSError):
+            self.left_behind.append((recording.current_facts(), replace(facts, error=text)))
         await self._reports.say(EventKind.RECORDING_FAILED, recording, facts, {"error": text})
 
     async def _keep_final_gaps(self, recording: Recording) -> None:

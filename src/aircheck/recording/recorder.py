@@ -15,7 +15,15 @@ from pathlib import Path
 
 from aircheck.clock import Clock
 from aircheck.errors import ContainerError
-from aircheck.facts import EndReason, EventKind, GapFacts, RecordingFacts, RecordingState, StreamFacts
+from aircheck.facts import (
+    EndReason,
+    EventKind,
+    GapFacts,
+    RecordingFacts,
+    RecordingState,
+    SegmentFacts,
+    StreamFacts,
+)
 from aircheck.hub.stream import Stream
 from aircheck.media.packet import Batch
 from aircheck.media.track import DATA_TRACK
@@ -87,6 +95,15 @@ class Recorder:
     @property
     def failed_segments(self) -> int:
         return self._filing.failed_segments
+
+    @property
+    def left_behind(self) -> list[tuple[RecordingFacts, SegmentFacts]]:
+        """Files that a disk refused to make final, and the recordings that they belong to."""
+        return self._filing.left_behind
+
+    @left_behind.setter
+    def left_behind(self, left: list[tuple[RecordingFacts, SegmentFacts]]) -> None:
+        self._filing.left_behind = left
 
     def volumes(self) -> tuple[Volume, ...]:
         return tuple(self._volumes)

@@ -12,7 +12,7 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 
@@ -84,6 +84,8 @@ class RecoveryReport:
     missing: int = 0
     failed: int = 0
     cut_bytes: int = 0
+    left: list[tuple[RecordingFacts, SegmentFacts]] = field(default_factory=list)
+    """What the disk refused: worth another try."""
 
 
 async def find_unfinished(journal: Journal, growing_dir: Path) -> Unfinished:
@@ -123,7 +125,7 @@ async def recover(
             place for place, (_, one) in enumerate(waiting) if unfinished.names.is_wanted(one.file_name)
         )
         recording, segment = waiting.pop(next(wanted, 0))
-        facts = await _recover_segment(recording, segment, journal, plan, report, finished_files)
+        facts = await recover_segment(recording, segment, journal, plan, report, finished_files)
         if facts.state is SegmentState.COMPLETE and facts.recording_id == recording.id:
             recovered.add(recording.id)
             _log.info(
@@ -136,17 +138,17 @@ async def recover(
             )
         if all(other.id != recording.id for other, _ in waiting):
             closed.add(recording.id)
-            await _close_recording(recording, recording.id in recovered, journal, clock)
+            await close_recording(recording, recording.id in recovered, journal, clock)
             for other, one in unfinished.segments:
                 if other.id == recording.id:
                     unfinished.names.done(one.file_name)
     for recording in unfinished.recordings:
         if recording.id not in closed:
-            await _close_recording(recording, False, journal, clock)
+            await close_recording(recording, False, journal, clock)
     return report
 
 
-async def _recover_segment(
+async def recover_segment(
     recording: RecordingFacts,
     segment: SegmentFacts,
     journal: Journal,
@@ -154,6 +156,7 @@ async def _recover_segment(
     report: RecoveryReport,
     finished_files: FinishedFiles | None,
 ) -> SegmentFacts:
+    """One file, its row, its event and its hook. The state that is returned tells whether it is complete."""
     growing = Path(segment.path)
     try:
         facts = await _to_the_end(_make_whole, growing, recording, segment, plan, report)
@@ -162,6 +165,8 @@ async def _recover_segment(
         text = f"{type(error).__name__}: {error}"
         _log.error("cannot recover path=%s recording=%s error=%s", growing, recording.id, text)
         facts = replace(segment, error=text)
+        if isinstance(error, OSError):
+            report.left.append((recording, facts))
     if facts.recording_id != recording.id:
         facts = await _give_back(recording, facts, journal)
         await asyncio.to_thread(_forget, growing, Path(facts.path))
@@ -305,9 +310,10 @@ def _end_ns(segment: SegmentFacts, duration_ms: int) -> int:
     return begins[-1].at_ns + max(0, since_ms) * 1_000_000
 
 
-async def _close_recording(
+async def close_recording(
     recording: RecordingFacts, is_recovered: bool, journal: Journal, clock: Clock
 ) -> None:
+    """Its row and its event, once no file of it is left to be made final."""
     segments = await journal.segments(recording.id)
     complete = [facts for facts in segments if facts.state is SegmentState.COMPLETE]
     if any(facts.state in (SegmentState.GROWING, SegmentState.FINALIZING) for facts in segments):
