@@ -1,4 +1,4 @@
-"""Values that settings are written as: addresses to listen on, offsets to UTC.
+"""Values that settings are written as: addresses to listen on.
 
 Text in, frozen values out.
 """
