@@ -149,6 +149,17 @@ async def test_an_outage_is_logged_when_it_begins_and_when_it_is_over(
     ]
 
 
+async def test_a_login_in_the_url_is_used_and_not_logged(
+    there: HttpBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    there.statuses["connect"] = 500
+    async with asking() as backend:
+        await backend.ask(there.url.replace("//", "//anna:s3cret@"), "connect", {})
+    assert there.questions[0].headers["authorization"].startswith("Basic ")
+    assert f"url={there.url}/connect" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
 async def test_news_of_one_session_arrive_in_order(there: HttpBackend) -> None:
     async with asking() as backend:
         for number in range(50):

@@ -18,6 +18,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 from zlib import crc32
 
 import httpx
@@ -169,12 +170,19 @@ class Backend:
         if reply.is_ok or reply.status == FORBIDDEN:
             if self._is_out:
                 self._is_out = False
-                _log.info("backend answers again url=%s", url)
+                _log.info("backend answers again url=%s", _without_login(url))
             return
         self.counters.failed += 1
         if not self._is_out:
             self._is_out = True
-            _log.warning("backend does not answer as it should url=%s error=%s", url, reply.error)
+            _log.warning(
+                "backend does not answer as it should url=%s error=%s", _without_login(url), reply.error
+            )
+
+
+def _without_login(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _encoded(body: Mapping[str, Any]) -> bytes:
