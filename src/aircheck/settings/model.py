@@ -679,7 +679,7 @@ class BackendHooksSettings(Section):
     secret: SecretStr = Field(
         default=SecretStr(""),
         description="The key of `Authorization: WCS …`, the HMAC-MD5 of the body, by which the backend tells "
-        "this server from others. Empty: no signature. A login in the URL takes its place: that header is one.",
+        "this server from others. Empty: no signature. A login in the URL takes its place in that header.",
     )
     timeout_s: float = Field(
         default=15,
