@@ -201,7 +201,10 @@ def test_a_reset_is_noticed_at_once_on_every_loop(run: Callable[..., object], is
     run(be_reset())
 
 
-async def test_words_to_a_peer_that_has_hung_up_do_not_cost_what_it_sent_before(pump: Pump) -> None:
+@pytest.mark.parametrize("is_batched", [False, True])
+async def test_words_to_a_peer_that_has_hung_up_do_not_cost_what_it_sent_before(
+    pump: Pump, is_batched: bool
+) -> None:
     """As FFmpeg does that publishes a file at once: it leaves with most of it in its own kernel, and an
     acknowledgement on the way back would reset the connection."""
 
@@ -216,7 +219,7 @@ async def test_words_to_a_peer_that_has_hung_up_do_not_cost_what_it_sent_before(
         peer = socket.create_connection(listener.getsockname())
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
         link = pump.add(listener.accept()[0], handler)
-    link.set_batched(True)
+    link.set_batched(is_batched)
     peer.setblocking(False)
     sent_bytes = peer.send(bytes(3 << 20))
     peer.close()

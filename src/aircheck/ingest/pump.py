@@ -33,6 +33,9 @@ READ_ROUNDS = 16
 DRAIN_MAX_BYTES = 16 * 1024 * 1024
 """A flood that does not end is left after this much."""
 
+FLOOD_BYTES = 32 * 1024
+"""A socket that is read as bytes arrive brings less at a time."""
+
 TARGET_READ_BYTES = 256 * 1024
 """A read that brings more than this, or half of what the kernel would hold, halves the socket's period: the
 buffer must never fill, because that would slow the publisher."""
@@ -85,10 +88,9 @@ class Link:
         """What is sent meanwhile waits: a peer that has hung up resets the connection for each word, and what
         it sent before would be lost."""
 
-    @property
-    def _is_flooded(self) -> bool:
-        """Whether so much comes that the kernel has no room for it: reading on makes some."""
-        return self.period_ticks == 1 and self._phase >= 0
+    def _is_flooded(self, size_bytes: int) -> bool:
+        """Whether, by the last read, more comes than the kernel has room for: reading on makes some."""
+        return self.period_ticks == 1 if self.is_batched else size_bytes >= FLOOD_BYTES
 
     def send(self, buffers: Iterable[Payload]) -> None:
         """Write as much as the kernel takes now; keep the rest. The owner watches `pending_bytes`."""
@@ -359,7 +361,7 @@ class Pump:
             link.handler.received(buffer[:size_bytes])
             if link.is_closed or link.is_paused or link._is_closing:
                 break
-            if size_bytes < READ_SIZE_BYTES and not is_tls and not link._is_flooded:
+            if size_bytes < READ_SIZE_BYTES and not is_tls and not link._is_flooded(size_bytes):
                 break
         return total
 
