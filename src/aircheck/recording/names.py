@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
+from aircheck.containers.capability import Container, nearest
 from aircheck.facts import RecordingFacts, SegmentFacts
+from aircheck.media.track import Track
 from aircheck.recording.naming import NameElements
 from aircheck.recording.plan import RecordingPlan
 
@@ -15,8 +18,10 @@ _PREFIX = re.compile(r"(?:mp4|f4v|flv):(?=.)", re.IGNORECASE)
 _SUFFIX = re.compile(r"(?<=.)\.(?:mp4|f4v|flv)$", re.IGNORECASE)
 
 
-def expected_name(recording: RecordingFacts, plan: RecordingPlan) -> str:
-    """The name of the first file as far as it is known before there is one."""
+def expected_name(recording: RecordingFacts, plan: RecordingPlan, tracks: Iterable[Track]) -> str:
+    """The name of the first file as far as it is known before there is one, for a stream of these tracks."""
+    pictures = (track.codec for track in tracks if track.is_video)
+    container = nearest(Container(recording.container), pictures, plan.preferred)
     unknown = NameElements(
         stream_name=plain_name(recording.stream_name),
         session_id=recording.session_id,
@@ -25,7 +30,7 @@ def expected_name(recording: RecordingFacts, plan: RecordingPlan) -> str:
         start_ns=recording.start_ns,
     )
     part = 1 if _is_numbered(plan) else None
-    return plan.template.preview(unknown, extension=recording.container, part=part)
+    return plan.template.preview(unknown, extension=container, part=part)
 
 
 def settled_name(recording: RecordingFacts, segment: SegmentFacts, plan: RecordingPlan) -> str | None:

@@ -118,7 +118,9 @@ class LiveRecorder:
         if recording is None:
             return None
         growing = [segment.facts.file_name for segment in recording.segments]
-        return growing[-1] if growing else expected_name(recording.facts, recording.plan)
+        if growing:
+            return growing[-1]
+        return expected_name(recording.facts, recording.plan, recording.stream.tracks)
 
     def health(self, recording_id: str) -> RecordingHealth | None:
         recording = self._recorder.get(recording_id)

@@ -24,7 +24,7 @@ class RecordedFile:
             return recording.completed[0].file_name
         if recording.segments:
             return recording.segments[0].facts.file_name
-        return expected_name(recording.facts, recording.plan)
+        return expected_name(recording.facts, recording.plan, recording.stream.tracks)
 
     async def final_name(self, timeout_s: float) -> str:
         """Its name once it is final, or after `timeout_s` as `name` is then; empty when nothing was recorded.

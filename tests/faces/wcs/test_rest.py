@@ -23,6 +23,7 @@ from aircheck.facts import EndReason, RecordingState
 from aircheck.hub.registry import Registry
 from aircheck.ingest.pump import Pump
 from aircheck.ingest.rtmp_server import RtmpServer
+from aircheck.media.track import Codec, Track
 from aircheck.playback.rtmp_play import RtmpViewer
 from aircheck.service.access import AccessService
 from aircheck.service.connections import ConnectionService
@@ -168,6 +169,16 @@ async def test_without_room_on_the_disk_a_startup_is_an_error_of_the_server(tmp_
             answer = await client.post("/rest-api/recorder/startup", json={"mediaSessionId": stream.id})
     assert answer.status_code == 500
     assert "kept in reserve" in answer.json()["reason"]
+
+
+async def test_the_name_that_is_told_before_there_is_a_file_is_that_of_its_container(node: LiveNode) -> None:
+    stream = node.publish()
+    stream.announce(Track(1, Codec.VP8, 90_000))
+    async with client_of(node, WcsOptions()) as client:
+        asked = {"mediaSessionId": stream.id, "config": {"fileTemplate": "{streamName}-{endTime}"}}
+        await client.post("/rest-api/recorder/startup", json=asked)
+        (found,) = (await client.get("/rest-api/recorder/find_all")).json()
+    assert found["fileName"] == "cam-{endTime}.webm"
 
 
 async def test_terminate_answers_when_the_file_is_there_under_its_name(node: LiveNode) -> None:
