@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 from helpers.programs import Program, wait_until
 
-_READY_TIMEOUT_S = 20
+_READY_TIMEOUT_S = 40
 _RTMP_PORT = re.compile(r"rtmp://127\.0\.0\.1:(\d+)/")
 _WEBSDK_PORT = re.compile(r"ws://127\.0\.0\.1:(\d+)")
 _HTTP_PORT = re.compile(r"http://127\.0\.0\.1:(\d+)/")

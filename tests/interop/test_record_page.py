@@ -124,6 +124,8 @@ def test_server_that_goes_away_is_told_in_words(browser: Tab, tmp_path: Path) ->
     with ServerProcess(folder) as server:
         begin(browser, server, "page-lost")
         server.wait_for_stream("page-lost")
+        os.kill(server.pid, signal.SIGSTOP)
+        browser.wait_for(f"{NOTICE}.includes('trying again')")
         server.kill()
         browser.wait_for(f"{NOTICE}.includes('was lost')")
         browser.wait_for(f"{STATE} === 'ready'")
