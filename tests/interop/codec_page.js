@@ -1,35 +1,40 @@
-// Publishes a camera by WHIP with one codec and watches by WHEP, also through another port than the server's; run by
+// Publishes a camera by WHIP with one codec and watches by WHEP, also by TCP or another port; run by
 // test_browser_codecs.py and test_slow_viewer.py.
 
-const through = (port, sdp) =>
-  sdp.replace(/a=candidate:\S+ 1 tcp .*\r\n/g, "").replace(/(a=candidate:\S+ 1 udp \d+ \S+ )\d+/g, `$1${port}`);
+const without = (transport, sdp) => sdp.replace(new RegExp(`a=candidate:\\S+ 1 ${transport} .*\r\n`, "g"), "");
+const WAYS = {
+  any: (sdp) => sdp,
+  tcp: (sdp) => without("udp", sdp),
+  port: (sdp, port) => without("tcp", sdp).replace(/(a=candidate:\S+ 1 udp \d+ \S+ )\d+/g, `$1${port}`),
+};
 
-const exchange = async (pc, url, port = 0) => {
+/** `way` is one of WAYS; the last takes another port than the server's. */
+const exchange = async (pc, url, way = "any", port = 0) => {
   await pc.setLocalDescription();
   const offer = { method: "POST", body: pc.localDescription.sdp, headers: { "content-type": "application/sdp" } };
   const created = await fetch(url, offer);
   const answer = await created.text();
   if (created.status !== 201) throw new Error(`${created.status} ${answer}`);
-  await pc.setRemoteDescription({ type: "answer", sdp: port ? through(port, answer) : answer });
+  await pc.setRemoteDescription({ type: "answer", sdp: WAYS[way](answer, port) });
   return new URL(created.headers.get("location"), created.url).href;
 };
 
-window.publish = async (url, codec) => {
+window.publish = async (url, codec, way) => {
   const media = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width: 320, height: 180 } });
   const pc = (window.publisher = new RTCPeerConnection({ bundlePolicy: "max-bundle" }));
   for (const track of media.getTracks()) pc.addTransceiver(track, { direction: "sendonly", streams: [media] });
   const video = pc.getTransceivers().find((one) => one.sender.track.kind === "video");
   const { codecs } = RTCRtpSender.getCapabilities("video");
   video.setCodecPreferences(codecs.filter((one) => [`video/${codec}`, "video/rtx"].includes(one.mimeType)));
-  window.session = await exchange(pc, url);
+  window.session = await exchange(pc, url, way);
 };
 
-window.watch = async (url, port) => {
+window.watch = async (url, way, port) => {
   const pc = (window.viewer = new RTCPeerConnection({ bundlePolicy: "max-bundle" }));
   const media = new MediaStream();
   pc.ontrack = ({ track }) => media.addTrack(track);
   for (const kind of ["audio", "video"]) pc.addTransceiver(kind, { direction: "recvonly" });
-  await exchange(pc, url, port);
+  await exchange(pc, url, way, port);
   window.seen = Object.assign(document.createElement("video"), { muted: true, srcObject: media });
   document.body.append(window.seen);
   window.seen.play();

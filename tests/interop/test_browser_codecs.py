@@ -52,3 +52,13 @@ def test_each_codec_is_passed_through_to_file_and_viewer(
         "audio": sound,
     }
     assert decode_complaints(file) == ""
+
+
+def test_who_has_no_udp_publishes_and_watches_by_tcp(browser: DrivenBrowser, server: ServerProcess) -> None:
+    browser.run(f"publish('{server.http_url('/whip/by-tcp')}', 'VP8', 'tcp')")
+    server.wait_for_stream("by-tcp")
+    browser.run(f"watch('{server.http_url('/whep/by-tcp')}', 'tcp')")
+    browser.wait_for("receivedEnough(15)")
+    browser.run("stop()")
+    assert server.log.count("transport=tcp") == 2
+    assert decode_complaints(server.wait_for_file("by-tcp")) == ""

@@ -32,14 +32,14 @@ def test_slow_viewer_skips_pictures_and_disturbs_nobody(server: ServerProcess, t
         media = re.search(r"media by 127\.0\.0\.1:(\d+)", server.log)
         assert media is not None
         path.lead_to(int(media[1]))
-        browser.run(f"watch('{whep}', {path.port})")
+        browser.run(f"watch('{whep}', 'port', {path.port})")
         browser.wait_for("receivedEnough(1)")
         time.sleep(WATCHED_S)
         slow, other = browser.run("receivedEnough(1)"), browser.run("receivedEnough(1, other)")
         asked = browser.run("keyFrames()")
     assert link.lost > 20, "the link is too narrow"
     assert link.lost < 4 * link.passed, "and is not flooded"
-    assert slow["audio"]["packetsReceived"] > 0.6 * other["audio"]["packetsReceived"]
+    assert slow["audio"]["packetsLost"] < 0.5 * slow["audio"]["packetsReceived"]
     assert slow["video"]["framesDecoded"] < other["video"]["framesDecoded"]
     assert (other["video"]["packetsLost"], other["audio"]["packetsLost"]) == (0, 0)
     assert asked <= 8, "key frames cost everybody"
