@@ -281,11 +281,14 @@ async def test_a_thousand_at_once_all_run_a_few_at_a_time(tmp_path: Path) -> Non
 
 async def test_too_many_are_refused_aloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hooks_module, "WAITING_MAX", 2)
-    world = World(tmp_path, write_script(tmp_path, "sleep 0.2"), max_parallel=1)
+    go = tmp_path / "go"
+    script = write_script(tmp_path, f"until [ -e {go} ]; do sleep 0.05; done")
+    world = World(tmp_path, script, max_parallel=1)
     async with world.running():
         for number in range(5):
             await world.hooks.file_finished(RECORDING, a_file(f"g{number}"))
         assert world.hooks.status().refused == 2
+        go.touch()
     assert world.hooks.status().done == 3
     assert world.outcomes.count((EventKind.HOOK_FAILED, "2 hooks wait already")) == 2
 
