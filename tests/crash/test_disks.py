@@ -27,8 +27,8 @@ MAX_LOG_LINES = 150
 def server_on(mount: Path, logs: Path, **changes: str) -> Iterator[CrashableServer]:
     server = CrashableServer(logs, **changes)
     server.record_dir = mount / "records"
-    server.start()
     try:
+        server.start()
         yield server
     finally:
         server.close()

@@ -3,9 +3,10 @@
 Three promises tie rows to files (`check` verifies them, see `aircheck.catalog.check`):
 
 1. A segment row marked `complete` has a file at `path`, finished, of exactly `size_bytes`.
-2. Every file below the record folders is exactly one of: growing (its row says so), awaiting finalize (its
-   row still says growing, nobody writes), catalogued (a complete row has its path), a kept clip (its note
-   says so; it needs no row), foreign (no note of ours in it).
+2. Every file below the record folders, but for the server's own (database, locks, notes of hooks), is exactly
+   one of: growing (its row says so), awaiting finalize (its row still says growing, nobody writes),
+   catalogued (a complete row has its path), a kept clip (its note says so; it needs no row), foreign (no note
+   of ours in it).
 3. A segment is in the catalogue before its file exists, and every file of ours holds a note (`segment_note`),
    so rows can be rebuilt from files.
 
