@@ -28,9 +28,11 @@ FIRST = list(av_batches(1000))
 SECOND = list(av_batches(2000))
 
 
-def settings(folder: Path, *, publish_modes: bool = True, **record: object) -> Settings:
+def settings(
+    folder: Path, *, publish_modes: bool = True, publish_modes_name: str = "{streamName}", **record: object
+) -> Settings:
     return Settings(
-        rtmp=RtmpSettings(listen=LOCAL, publish_modes=publish_modes),
+        rtmp=RtmpSettings(listen=LOCAL, publish_modes=publish_modes, publish_modes_name=publish_modes_name),
         http=HttpSettings(listen=LOCAL),
         webrtc=WebRtcSettings(listen=None),
         websdk=WebSdkSettings(listen=None, listen_tls=None),
@@ -75,6 +77,13 @@ async def test_a_prefix_chooses_the_container(tmp_path: Path, name: str) -> None
         await published(node, name, "record", FIRST)
     assert files(tmp_path) == ["cam.mp4"]
     assert payloads(tmp_path / "cam.mp4") == sent(FIRST)
+
+
+async def test_files_may_lie_as_flash_media_server_lays_them_out(tmp_path: Path) -> None:
+    laid_out = settings(tmp_path, publish_modes_name="{app}/streams/_definst_/{streamName}")
+    async with Node(laid_out) as node:
+        await published(node, "mp4:cam.mp4", "record", FIRST)
+    assert payloads(tmp_path / "live/streams/_definst_/cam.mp4") == sent(FIRST)
 
 
 async def test_live_is_as_the_settings_say(tmp_path: Path) -> None:

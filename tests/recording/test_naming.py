@@ -27,6 +27,7 @@ from aircheck.recording.naming import (
 
 KNOWN = NameElements(
     stream_name="news",
+    app="live/../x",
     session_id="/10.0.0.2:50159/10.0.0.5:8443",
     media_session_id="0e8d1a5c-6f3b-4a53-9d76-9a3f3f1a7f10",
     login="studio",
@@ -59,6 +60,7 @@ def name_of(template: str, elements: NameElements = KNOWN, part: int | None = No
         ("{time@UTC:%H%M}", "0300.mp4"),
         ("{streamName}/{time:%Y/%m}/{login}", "news/2026/11/studio.mp4"),
         ("/{streamName}", "news.mp4"),
+        ("{app}/streams/{streamName}", "live..x/streams/news.mp4"),
     ],
 )
 def test_elements_become_what_is_known(template: str, name: str) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from aircheck.app.plans import (
     BACK_BUFFER_BYTES,
     hook_plan,
+    modes_plan,
     node_id_of,
     peer_rules,
     recording_plan,
@@ -133,7 +134,7 @@ class Node:
             self.recorder,
             self.journal,
             plan if settings.record.enabled else None,
-            modes_plan=plan if settings.rtmp.publish_modes else None,
+            modes_plan=modes_plan(settings.rtmp, plan),
             keep_past_ms=plan.pre_roll_ms,
             unrecorded_protocols=() if settings.record.rtmp_streams else ("rtmp", "rtmps"),
         )

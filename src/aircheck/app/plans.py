@@ -12,7 +12,7 @@ from aircheck.recording.hooks import HookPlan
 from aircheck.recording.naming import NameTemplate, OnConflict
 from aircheck.recording.plan import AudioPlan, Mp4Audio, RecordingPlan
 from aircheck.recording.rotation import RotationRule
-from aircheck.settings import RecordSettings, Settings, WcsSettings, WebRtcSettings
+from aircheck.settings import RecordSettings, RtmpSettings, Settings, WcsSettings, WebRtcSettings
 from aircheck.settings.model import HIDDEN_FOLDER
 from aircheck.webrtc.negotiate import CODEC_NAMES, Preferences
 from aircheck.webrtc.peers import PeerRules
@@ -51,6 +51,20 @@ def recording_plan(record: RecordSettings) -> RecordingPlan:
         reserve_bytes=record.reserve_kb * 1024,
         settle_s=record.settle_s,
         min_free_bytes=record.min_free_bytes,
+    )
+
+
+def modes_plan(rtmp: RtmpSettings, plan: RecordingPlan) -> RecordingPlan | None:
+    """What recordings are based on that publishers ask for by their publish mode; None when they may not."""
+    if not rtmp.publish_modes:
+        return None
+    return replace(
+        plan,
+        template=NameTemplate.parse(
+            rtmp.publish_modes_name,
+            encoding=plan.template.encoding,
+            excluded_characters=plan.template.excluded_characters,
+        ),
     )
 
 

@@ -24,6 +24,7 @@ def expected_name(recording: RecordingFacts, plan: RecordingPlan, tracks: Iterab
     container = nearest(Container(recording.container), pictures, plan.preferred)
     unknown = NameElements(
         stream_name=plain_name(recording.stream_name),
+        app=recording.app,
         session_id=recording.session_id,
         media_session_id=recording.media_session_id,
         login=recording.login,
@@ -95,6 +96,7 @@ def plain_name(stream_name: str) -> str:
 def _elements(recording: RecordingFacts, segment: SegmentFacts, *, is_final: bool) -> NameElements:
     return NameElements(
         stream_name=plain_name(recording.stream_name),
+        app=recording.app,
         session_id=recording.session_id,
         media_session_id=recording.media_session_id,
         login=recording.login,

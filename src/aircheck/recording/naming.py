@@ -5,7 +5,7 @@
     template.resolve(elements, extension="mp4", part=3)   news/2026-11-21/40000-60000_3.mp4
 
 Elements. Those with a cap keep at most so many characters:
-    {streamName}                           as published
+    {streamName} {app}                     as published
     {duration}                             milliseconds
     {startTime} {endTime}                  20; milliseconds by the stream's own timestamps
     {startTimeMillis} {endTimeMillis}      20; milliseconds since the epoch by the server's clock
@@ -79,6 +79,7 @@ class NameElements:
     """
 
     stream_name: str = ""
+    app: str = ""
     session_id: str = ""
     media_session_id: str = ""
     login: str = ""
@@ -147,6 +148,7 @@ def _millis(time_ns: int | None) -> int | None:
 
 _ELEMENTS: dict[str, tuple[Callable[[NameElements], str | int | None], int | None]] = {
     "streamName": (lambda known: known.stream_name, None),
+    "app": (lambda known: known.app, None),
     "duration": (lambda known: known.duration_ms, None),
     "startTime": (lambda known: known.start_ms, 20),
     "endTime": (lambda known: known.end_ms, 20),

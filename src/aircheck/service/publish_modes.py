@@ -5,7 +5,8 @@
     append          a recording; an older file of the name goes on, its time from where it ended
     appendWithGap   the same, with the time between left open
 
-The file has the stream's name and no number. `mp4:` in front of the name makes it an MP4, else it is FLV.
+The file has the name that the plan's template gives, and no number. `mp4:` in front of the stream's name makes
+it an MP4, else it is FLV.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import replace
 from aircheck.containers.capability import Container
 from aircheck.facts import RecordingFacts, RecordingState
 from aircheck.hub.stream import Stream
-from aircheck.recording.naming import NameTemplate, OnConflict
+from aircheck.recording.naming import OnConflict
 from aircheck.recording.plan import RecordingPlan
 from aircheck.recording.recorder import Recorder
 from aircheck.recording.recording import Recording
@@ -46,11 +47,6 @@ def plan_of_mode(stream: Stream, plan: RecordingPlan) -> RecordingPlan | None:
         plan,
         container=(Container.MP4 if is_mp4 else Container.FLV).value,
         preferred=(),
-        template=NameTemplate.parse(
-            "{streamName}",
-            encoding=plan.template.encoding,
-            excluded_characters=plan.template.excluded_characters,
-        ),
         rotation=NEVER,
         on_conflict=on_conflict,
     )

@@ -134,6 +134,12 @@ class RtmpSettings(Section):
         "takes the place of the recording by `[record]`, and works with `[record] enabled` off too. Off: all "
         "publish like `live`, and nobody can replace a file by publishing.",
     )
+    publish_modes_name: TemplateText = Field(
+        default="{streamName}",
+        description="The names of such files, as in `[record] name`. `{app}/streams/_definst_/{streamName}` "
+        "lays them out as Flash Media Server does. With elements that differ each time, nothing is ever "
+        "replaced or appended to.",
+    )
     first_viewer_at_once: bool = Field(
         default=False,
         description="Keep the last group of pictures of each stream all the time, so that its first viewer "
