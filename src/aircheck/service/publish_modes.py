@@ -5,8 +5,8 @@
     append          a recording; an older file of the name goes on, its time from where it ended
     appendWithGap   the same, with the time between left open
 
-The file has the name that the plan's template gives, and no number. It is an MP4 where the stream's name begins
-with `mp4:`, else FLV.
+The file has the name that the plan's template gives, and no number. It is an MP4 where the stream's name
+begins with `mp4:`, else FLV.
 """
 
 from __future__ import annotations
