@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from pathlib import Path
 
 import httpx
+import pytest
 from helpers.driven_browser import Tab
 from helpers.probe import ProbedFile, decode_complaints
 from helpers.programs import wait_until
+from helpers.raw_peer import offer
 from helpers.rtc_client import RtcClient
 from helpers.server import ServerProcess
 from helpers.tools import requires
@@ -77,6 +81,20 @@ async def test_independent_client_publishes_from_post_to_file(server: ServerProc
     file = await asyncio.to_thread(server.wait_for_file, "independent")
     assert ProbedFile(file).kinds == {"video", "audio"}
     assert decode_complaints(file) == ""
+
+
+def test_client_that_gave_up_waiting_may_try_again_at_once(server: ServerProcess) -> None:
+    def publish(patience_s: float) -> int:
+        url = server.http_url("/whip/again")
+        return httpx.post(url, content=offer(), headers=SDP, timeout=patience_s).status_code
+
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(httpx.ReadTimeout):
+            publish(0.3)
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+    assert publish(30) == 201
 
 
 def test_stream_that_nobody_publishes_is_refused_with_a_time_to_come_again(server: ServerProcess) -> None:

@@ -26,6 +26,7 @@ from aircheck.faces.whip.exchange import (
     answer,
     body_of,
     credentials,
+    has_given_up,
     preflight_headers,
     problem,
     remote_address,
@@ -107,8 +108,8 @@ class _Endpoint:
         offer = await body_of(request, SDP)
         check_stream_name(attempt.name)
         peer = await self._connect(offer, attempt)
-        if await request.is_disconnected():
-            # Nobody will come who was given up on while a backend was asked; the name is free at once.
+        if await has_given_up(request):
+            # Nobody will come: the name is free at once.
             peer.close(EndReason.DISCONNECTED)
         key = self._sessions.add(peer, self._connection(request, attempt), offer)
         return answer(
