@@ -73,7 +73,13 @@ _LANDING = """\
   td, th {{ text-align: left; padding: .4rem .6rem; border-bottom: 1px solid #8884; vertical-align: top; }}
   .number {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }}
   .name {{ overflow-wrap: anywhere; }}
-  @media (max-width: 40rem) {{ .number {{ display: none; }} td, th {{ padding: .4rem .3rem; }} }}
+  @media (max-width: 40rem) {{
+    tr:first-child {{ display: none; }}
+    tr {{ display: block; padding: .6rem 0; border-bottom: 1px solid #8884; }}
+    td {{ display: inline-block; padding: 0 .7rem 0 0; border: 0; }}
+    td:first-child, td:last-child {{ display: block; }}
+    td:first-child {{ font-weight: 600; }}
+  }}
   .recording {{ color: #d22; font-weight: 600; }}
 </style>
 <header>
