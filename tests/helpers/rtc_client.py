@@ -82,9 +82,17 @@ class RtcClient:
             video.setCodecPreferences(codecs("video", *video_codecs))
         await self._exchange(signal)
 
-    async def play(self, signal: Signal, *, kinds: Sequence[str] = ("audio", "video")) -> None:
+    async def play(
+        self,
+        signal: Signal,
+        *,
+        kinds: Sequence[str] = ("audio", "video"),
+        video_codecs: Sequence[str] = ("VP8", "H264"),
+    ) -> None:
         for kind in kinds:
-            self.connection.addTransceiver(kind, direction="recvonly")
+            transceiver = self.connection.addTransceiver(kind, direction="recvonly")
+            if kind == "video":
+                transceiver.setCodecPreferences(codecs("video", *video_codecs))
         await self._exchange(signal)
 
     async def vanish(self) -> None:

@@ -45,12 +45,14 @@ async def test_a_client_watches_what_another_publishes() -> None:
         assert sound.sample_rate == 48000
 
 
-async def test_who_watches_before_the_first_picture_hears_at_once_and_sees_when_it_comes() -> None:
+@pytest.mark.parametrize("codec", ["VP8", "H264"])
+async def test_who_watches_before_the_first_picture_hears_at_once_and_sees_when_it_comes(codec: str) -> None:
     begin = asyncio.Event()
     async with PeersWorld.opened() as world, RtcClient() as publisher, RtcClient() as viewer:
         await publisher.publish(world.publish, pictures_begin=begin)
         await until(lambda: (stream := world.registry.find("cam")) is not None and bool(stream.tracks))
-        await viewer.play(world.play)
+        await viewer.play(world.play, video_codecs=[codec])
+        assert f"{codec}/90000" in viewer.answer
         async with asyncio.timeout(10):
             await viewer.received["audio"].recv()
             begin.set()

@@ -79,13 +79,13 @@ def wanted_of(
 ) -> Mapping[Kind, Wanted]:
     """What a viewer can be sent of a stream's first tracks: as they are, or as what they can become.
 
-    Tracks that are only `promised` can be prepared for as they are.
+    Of tracks that are only `promised` no more than the codec is known.
     """
     wanted: dict[Kind, Wanted] = {}
     for track in stream.tracks:
         if track.is_video and Kind.VIDEO not in wanted:
             profile = track.config[1] if track.codec is Codec.H264 and len(track.config) > 1 else 0
-            others = (Codec.H264,) if can_decode_video(track.codec) else ()
+            others = _transcoded_from(track)
             is_passed = not transcoding.has_b_frames(stream)
             own = (track.codec,) if is_passed else ()
             wanted[Kind.VIDEO] = Wanted((*own, *others), h264_profile=profile if is_passed else 0)
@@ -93,8 +93,12 @@ def wanted_of(
             own = (track.codec,) if track.codec in _PASSED_SOUND else ()
             wanted[Kind.AUDIO] = Wanted((*own, *((Codec.OPUS,) if can_decode(track.codec) else ())))
     for track in promised:
-        wanted.setdefault(track.kind, Wanted((track.codec,)))
+        wanted.setdefault(track.kind, Wanted((track.codec, *_transcoded_from(track))))
     return wanted
+
+
+def _transcoded_from(pictures: Track) -> tuple[Codec, ...]:
+    return (Codec.H264,) if can_decode_video(pictures.codec) else ()
 
 
 class Viewer:
