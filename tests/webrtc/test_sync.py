@@ -75,6 +75,7 @@ def test_sound_whose_clock_stood_still_comes_later(tells: bool) -> None:
     sound.send(0.4, tells=tells)
     if not tells:
         sound.report()
+        sound.report()
     after = sound.send(1.0, tells=tells)
     assert after[0] - before[-1] == pytest.approx(2.42, abs=0.01)
     assert {round(later - sooner, 6) for sooner, later in pairwise(after)} == {0.02}
@@ -95,3 +96,16 @@ def test_sound_that_waited_in_the_sender_keeps_its_place() -> None:
     after = sound.send(1.0)
     assert {round(later - sooner, 6) for sooner, later in pairwise([*before, *waited, *after])} == {0.02}
     assert sound.clock.standstills == 0
+
+
+def test_one_report_that_was_held_up_changes_nothing() -> None:
+    sound = Sound()
+    before = sound.send(1.0, tells=False)
+    sound.report()
+    sound.now_s += 1.0
+    sound.report()
+    sound.now_s -= 1.0
+    sound.report()
+    after = sound.send(1.0, tells=False)
+    assert {round(later - sooner, 6) for sooner, later in pairwise([*before, *after])} == {0.02}
+    assert picture_place_s(sound) == pytest.approx(after[-1], abs=0.01)

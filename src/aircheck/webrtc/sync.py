@@ -53,6 +53,8 @@ class TrackClock:
         """Our clock minus this one, by the packets that came soonest."""
         self.early_timestamps = 0
         """Frames put one tick after their predecessor."""
+        self.behind_by_report_s: float | None = None
+        """By how much the last report says that it stood still; it waits for another that agrees."""
         self.standstills = 0
         """How often it did not run for a while."""
         self.first_clock = 0
@@ -65,7 +67,7 @@ class TrackClock:
 
     def restart(self, clock_rate: int) -> None:
         """Another source took over, whose clock has nothing to do with this one."""
-        self._last = self._last_placed = self._behind_since = None
+        self._last = self._last_placed = self._behind_since = self.behind_by_report_s = None
         self.offset_s = self.report_skew_s = self.capture_skew_s = self.arrival_skew_s = None
         self._last_pts = self._last_pts * clock_rate // self.clock_rate
         self.clock_rate = clock_rate
@@ -114,9 +116,16 @@ class TrackClock:
         if clock - self._behind_since >= _STANDSTILL_PROOF_S * self.clock_rate:
             self.stood_still(self._behind_s)
 
+    def reported_behind(self, seconds: float) -> None:
+        """One report may be mistaken, made by a sender that was held up while it made it; two are not."""
+        if self.behind_by_report_s is None:
+            self.behind_by_report_s = seconds
+        else:
+            self.stood_still(min(seconds, self.behind_by_report_s))
+
     def stood_still(self, seconds: float) -> None:
         """The clock did not run for so long: what follows comes later."""
-        self._behind_since = None
+        self._behind_since = self.behind_by_report_s = None
         self.standstills += 1
         self.target_s += seconds
         if self.offset_s is not None:
@@ -177,8 +186,10 @@ class LipSync:
             return
         known_s = clock.report_skew_s
         if known_s is not None and STANDSTILL_S < skew_s - known_s <= JUMP_S:
-            clock.stood_still(skew_s - known_s)
-        elif known_s is None or abs(skew_s - known_s) > JUMP_S:
+            clock.reported_behind(skew_s - known_s)
+            return
+        clock.behind_by_report_s = None
+        if known_s is None or abs(skew_s - known_s) > JUMP_S:
             clock.report_skew_s = skew_s
         else:
             clock.report_skew_s = known_s + (skew_s - known_s) / _SMOOTHING
