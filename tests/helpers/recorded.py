@@ -164,8 +164,11 @@ async def at_rest(rig: Rig, recording: Recording) -> None:
 
 def _is_at_rest(recording: Recording) -> bool:
     """What is gathered for the next write is in memory still: a crash takes it."""
-    return len(recording.segments) == 1 and all(
-        segment.queued_bytes == segment._gathered_bytes for segment in recording.segments
+    growing = {path.stem for path in recording.plan.growing_dir.iterdir()}
+    return (
+        len(recording.segments) == 1
+        and growing <= {segment.facts.id for segment in recording.segments}
+        and all(segment.queued_bytes == segment._gathered_bytes for segment in recording.segments)
     )
 
 
