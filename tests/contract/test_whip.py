@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections import Counter
 from collections.abc import AsyncIterator
+from functools import partial
 
 import httpx
 import pytest
@@ -13,6 +15,7 @@ from helpers.fake_peers import CANDIDATES, OFFER, RESTART, FakePeers
 from starlette.types import Message
 
 from aircheck.clock import SystemClock
+from aircheck.faces.api.problems import report_unexpected
 from aircheck.faces.whip import exchange
 from aircheck.faces.whip.ice_servers import IceServer
 from aircheck.faces.whip.routes import WhipOptions, add_whip
@@ -48,7 +51,8 @@ def connections() -> ConnectionService:
 @pytest.fixture
 def app(peers: FakePeers, connections: ConnectionService, ended: list[str]) -> FastAPI:
     app = FastAPI()
-    add_whip(app, peers, connections, SystemClock(), WhipOptions(ICE_SERVERS, ended.append))
+    report = partial(report_unexpected, errors=Counter())
+    add_whip(app, peers, connections, SystemClock(), WhipOptions(ICE_SERVERS, ended.append), report)
     return app
 
 
@@ -88,6 +92,15 @@ async def test_errors_are_problem_details(client: httpx.AsyncClient) -> None:
     assert problem["type"] == "urn:aircheck:problem:bad-sdp"
     assert problem["detail"]
     assert problem["remedy"]
+
+
+async def test_fault_of_ours_can_be_read_by_pages_of_other_sites(
+    client: httpx.AsyncClient, peers: FakePeers
+) -> None:
+    peers.refusal = KeyError("nobody expected that")
+    answer = await client.post("/whip/studio", content=OFFER, headers=SDP)
+    assert answer.status_code == answer.json()["status"] == 500
+    assert answer.headers["access-control-allow-origin"] == "*"
 
 
 # 4.2 Session set-up

@@ -90,7 +90,7 @@ class FakePeers:
     """Takes in whoever comes unless `refusal` is set, once `may_answer` is."""
 
     def __init__(self) -> None:
-        self.refusal: AircheckError | None = None
+        self.refusal: Exception | None = None
         self.asked: list[Asked] = []
         self.peers: list[FakePeer] = []
         self.may_answer = asyncio.Event()

@@ -66,7 +66,7 @@ def create_app(
     app.include_router(health_routes(services, make_registry(collector), collector))
     app.include_router(page_routes(services, can_record=services.peers is not None))
     if services.peers is not None:
-        add_whip(app, services.peers, services.connections, services.clock, whip)
+        add_whip(app, services.peers, services.connections, services.clock, whip, report)
         app.include_router(record_routes())
     if client2_dir is not None:
         add_client2(app, client2_dir)

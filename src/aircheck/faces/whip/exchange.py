@@ -74,14 +74,14 @@ def preflight_headers(methods: str) -> dict[str, str]:
     }
 
 
-def problem(request: Request, error: AircheckError) -> Response:
-    """What went wrong, as an answer (RFC 9457). An error that no status is known for is raised again."""
+def problem(request: Request, error: AircheckError) -> Response | None:
+    """What went wrong, as an answer (RFC 9457); None for an error that no status is known for."""
     if isinstance(error, Refusal):
         said = make_problem(error.status, error.message, error.remedy)
         return ProblemResponse(said, {**cors_headers(), **error.headers})
     found = next((found for kind, found in _STATUSES.items() if isinstance(error, kind)), None)
     if found is None:
-        raise error
+        return None
     status, kind = found
     said = make_problem(status, error.message, error.remedy, kind=kind)
     return ProblemResponse(said, {**cors_headers(), **_extra_headers(request, error, status)})

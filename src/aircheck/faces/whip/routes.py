@@ -14,17 +14,19 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from fastapi import FastAPI
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from aircheck.clock import Clock
 from aircheck.errors import AircheckError
+from aircheck.faces.api.problems import ProblemResponse, Report
 from aircheck.faces.whip.exchange import (
     FRAGMENT,
     SDP,
     Refusal,
     answer,
     body_of,
+    cors_headers,
     credentials,
     has_given_up,
     preflight_headers,
@@ -56,24 +58,39 @@ class WhipOptions:
 
 
 def add_whip(
-    app: FastAPI, peers: Peers, connections: ConnectionService, clock: Clock, options: WhipOptions
+    app: FastAPI,
+    peers: Peers,
+    connections: ConnectionService,
+    clock: Clock,
+    options: WhipOptions,
+    report: Report,
 ) -> None:
-    """Serve WHIP and WHEP in an application; their peers are among the connections."""
+    """Serve WHIP and WHEP in an application; their peers are among the connections.
+
+    `report` is told of what nobody expected; pages of other sites can read that answer, too.
+    """
     for protocol in ("whip", "whep"):
         sessions = Sessions(options.on_session_ended)
         connections.add_source(sessions)
         endpoint = _Endpoint(protocol, peers, sessions, clock, options)
         resource = _Resource(sessions)
-        app.add_route(f"/{protocol}/{{name:path}}", _answered(endpoint), _ALL, include_in_schema=False)
-        app.add_route(f"/{protocol}-session/{{key}}", _answered(resource), _ALL, include_in_schema=False)
+        app.add_route(
+            f"/{protocol}/{{name:path}}", _answered(endpoint, report), _ALL, include_in_schema=False
+        )
+        app.add_route(
+            f"/{protocol}-session/{{key}}", _answered(resource, report), _ALL, include_in_schema=False
+        )
 
 
-def _answered(handler: Handler) -> Handler:
+def _answered(handler: Handler, report: Report) -> Handler:
     async def answer_it(request: Request) -> Response:
         try:
             return await handler(request)
-        except AircheckError as error:
-            return problem(request, error)
+        except ClientDisconnect:
+            raise
+        except Exception as error:
+            said = problem(request, error) if isinstance(error, AircheckError) else None
+            return said or ProblemResponse(report(error, request.scope), cors_headers())
 
     return answer_it
 
