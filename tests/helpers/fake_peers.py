@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from aircheck.errors import AircheckError
 from aircheck.facts import EndReason
 from aircheck.hub.gatekeeper import Attempt
 from aircheck.webrtc.errors import BadFragment, BadOffer
