@@ -13,7 +13,7 @@ from aircheck.recording.naming import NameTemplate, OnConflict
 from aircheck.recording.plan import AudioPlan, Mp4Audio, RecordingPlan
 from aircheck.recording.rotation import RotationRule
 from aircheck.settings import RecordSettings, RtmpSettings, Settings, WcsSettings, WebRtcSettings
-from aircheck.settings.model import HIDDEN_FOLDER
+from aircheck.settings.recording import HIDDEN_FOLDER
 from aircheck.webrtc.negotiate import CODEC_NAMES, Preferences
 from aircheck.webrtc.peers import PeerRules
 from aircheck.webrtc.states import PeerTimeouts

@@ -17,7 +17,7 @@ from aircheck.containers.recover import ForeignFileError, inspect_file
 from aircheck.recording.folder_lock import LOCK_NAME
 from aircheck.segment_note import NoteError, decode_note
 from aircheck.settings import Settings
-from aircheck.settings.model import HIDDEN_FOLDER
+from aircheck.settings.recording import HIDDEN_FOLDER
 
 
 class MediaProbe:

@@ -7,26 +7,20 @@ A variable `AIRCHECK_RECORD__ROTATION` stands for `rotation` in the table `[reco
 and hands values down; no room below it imports this one.
 """
 
-from aircheck.settings.load import Problem, SettingsError, load_settings
-from aircheck.settings.model import (
-    AccessSettings,
-    BackendHooksSettings,
-    CatalogSettings,
-    ClipsSettings,
-    HooksSettings,
+from aircheck.settings.access import AccessSettings, BackendHooksSettings
+from aircheck.settings.browsers import WebRtcSettings, WebSdkSettings
+from aircheck.settings.listeners import (
     HttpSettings,
     HttpsSettings,
-    LogSettings,
     PumpSettings,
-    RecordSettings,
     RtmpSettings,
     RtmpsSettings,
-    Settings,
     TlsSettings,
     WcsSettings,
-    WebRtcSettings,
-    WebSdkSettings,
 )
+from aircheck.settings.load import Problem, SettingsError, load_settings
+from aircheck.settings.model import CatalogSettings, LogSettings, Settings
+from aircheck.settings.recording import ClipsSettings, HooksSettings, RecordSettings
 from aircheck.settings.values import Listen
 
 __all__ = [

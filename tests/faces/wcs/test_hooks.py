@@ -16,7 +16,7 @@ from helpers.rtmp_peer import Peer
 from aircheck.faces.wcs.hooks import METHODS, MethodPolicy, parse_policies
 from aircheck.hub.gatekeeper import Attempt
 from aircheck.service.access import AccessService
-from aircheck.settings.model import HookMethod
+from aircheck.settings.access import HookMethod
 from aircheck.wire.rtmp import events as ev
 
 MEDIA = list(av_batches(500))
