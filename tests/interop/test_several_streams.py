@@ -50,6 +50,11 @@ def file_duration_ms(server: ServerProcess) -> int:
     return int(rows[0]["duration_ms"]) if rows else 0
 
 
+def file_tracks(server: ServerProcess) -> int:
+    (recording,) = server.recordings("room")
+    return len(recording["segments"][-1]["tracks"])
+
+
 def record_one_after_another(server: ServerProcess, sessions: dict[str, str]) -> None:
     """Each session joins a second after the one before."""
     ask(server, "startup", uri=URI)
@@ -113,6 +118,9 @@ def test_a_server_that_is_killed_recovers_the_file_of_several(media: MediaFolder
     with ServerProcess(tmp_path, record=["enabled = false"]) as server:
         with publishing_together(clip, server, tmp_path / "f.log") as sessions:
             record_one_after_another(server, sessions)
+            wait_until("media of all on disk", lambda: file_tracks(server) == 2 * len(NAMES))
+            until_ms = file_duration_ms(server) + 1500
+            wait_until("a second of all", lambda: file_duration_ms(server) > until_ms)
             at_kill_ms = file_duration_ms(server)
             server.kill()
         server.start()

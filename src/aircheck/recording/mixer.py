@@ -3,8 +3,8 @@
 Each source keeps tracks of its own in the mix. Where its time lies is decided once: by when, on the wall
 clock, its packets came in (`hub.arrival_clock`). To know that, it is listened to for a moment, packet by
 packet. From then on its own timestamps rule, so that its sound and its pictures stay in step. Time 0 of the
-mix is when it was made. A track whose configuration changes goes on as another one, because one track of a
-file cannot hold both.
+mix lies before it was made, as the first media may have been on its way by then. A track whose configuration
+changes goes on as another one, because one track of a file cannot hold both.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from aircheck.recording.rotation import dts_ms
 
 LISTEN_NS = 700_000_000
 """How long a source is listened to, and its media held back, before it is decided where its time lies."""
+
+LEAD_MS = 5000
+"""By how much time 0 of the mix lies before it was made: more than media can wait to be read."""
 
 EARLY_MS = 400
 """How much a source's first media may lie before the first of the mix, where its file has its time 0."""
@@ -87,7 +90,7 @@ class Mixer:
 
     def time_of(self, wall_ns: int) -> int:
         """Where in the mix, in ms, that time lies: at its end when the wall clock was set back since."""
-        at_ms = (wall_ns - self.stream.facts.published_ns) // 1_000_000
+        at_ms = (wall_ns - self.stream.facts.published_ns) // 1_000_000 + LEAD_MS
         return at_ms if at_ms >= (self._earliest_ms or 0) else self._last_ms
 
     def new_track(self, track: Track) -> Track:
