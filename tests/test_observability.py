@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import logging
+import re
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import structlog
 
+import aircheck
 from aircheck.observability import (
     QUEUED_LINES_MAX,
     LineWriter,
@@ -75,6 +79,19 @@ def test_keys_in_the_format_string_become_fields_with_their_types() -> None:
 def test_other_placeholders_stay_text(message: str, args: tuple[object, ...], event: str) -> None:
     (line,) = events_of(lambda log: log.info(message, *args))
     assert line["event"] == event
+
+
+def test_lines_of_the_program_hide_no_facts_in_their_text() -> None:
+    left = []
+    for path in Path(aircheck.__file__).parent.rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text("utf-8"))):
+            match call:
+                case ast.Call(
+                    func=ast.Attribute(value=ast.Name(id="_log")), args=[ast.Constant(value=str(message)), *_]
+                ):
+                    text = re.sub(r"\b\w+=%\S*", "", message)
+                    left += [f"{path.name}: {message}"] if "%" in text or "=" in text else []
+    assert left == []
 
 
 def test_what_is_bound_is_on_every_line_inside() -> None:

@@ -130,10 +130,10 @@ class Hooks:
                 await self._command(script)
             except OSError as error:
                 _log.warning(
-                    "hook cannot be run script=%s error=%s"
-                    " remedy='put a readable script there; what is finished before waits for the next start'",
+                    "hook cannot be run script=%s error=%s remedy=%s",
                     script,
                     error.strerror or error,
+                    "put a readable script there; what is finished before waits for the next start",
                 )
 
     async def file_finished(self, recording: RecordingFacts, segment: SegmentFacts) -> None:

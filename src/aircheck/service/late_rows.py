@@ -59,7 +59,7 @@ class LateRows:
         self._is_closing.set()
         await self._tasks.join()
         if self._rows:
-            _log.error("rows are missing rows=%d remedy='aircheck check --repair'", len(self._rows))
+            _log.error("rows are missing rows=%d remedy=%s", len(self._rows), "aircheck check --repair")
 
     async def _retry(self) -> None:
         while self._rows:

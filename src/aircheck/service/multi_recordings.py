@@ -111,7 +111,10 @@ class MultiRecordingService:
         recording = self._control.record(mixer.stream, self._plan, REQUESTED_BY)
         if self._plan.container != self._wanted:
             _log.info(
-                "tracks may come late only in %s, not in %s uri=%s", self._plan.container, self._wanted, uri
+                "the wanted container has no room for tracks that come late wanted=%s container=%s uri=%s",
+                self._wanted,
+                self._plan.container,
+                uri,
             )
         running = self._running[uri] = _Running(uri, mixer, recording)
         self._tasks.spawn(self._until_over(running), uri)
@@ -182,8 +185,14 @@ class MultiRecordingService:
 
     def _say(self, kind: EventKind, running: _Running, source: Stream, tracks: Sequence[Track] = ()) -> None:
         recording = running.recording.facts
-        done = "added" if kind is EventKind.SOURCE_ADDED else "removed"
-        _log.info("stream %s uri=%s stream=%s recording=%s", done, running.uri, source.name, recording.id)
+        change = "added" if kind is EventKind.SOURCE_ADDED else "removed"
+        _log.info(
+            "several streams uri=%s stream=%s change=%s recording=%s",
+            running.uri,
+            source.name,
+            change,
+            recording.id,
+        )
         event = Event(
             kind,
             self._clock.wall_ns(),

@@ -164,7 +164,7 @@ class Peers:
 
         An offer of which something would be left out is refused where it is all or nothing.
         """
-        with _Counted(self.refused):
+        with _Counted(self.refused, attempt):
             description = _parse(offer)
             self._check_room(media_session_id)
             self._check_name(attempt)
@@ -198,7 +198,7 @@ class Peers:
         on_change: OnChange | None = None,
     ) -> Peer:
         """Answer an offer to watch. Raises a `PeerRefused`."""
-        with _Counted(self.refused):
+        with _Counted(self.refused, attempt):
             description = _parse(offer)
             self._check_room(media_session_id)
             _admitted(await self._gatekeeper.may_play(attempt))
@@ -368,15 +368,24 @@ class Peers:
 class _Counted:
     """Counts and logs what is refused on the way through."""
 
-    def __init__(self, refused: Counter[str]) -> None:
+    def __init__(self, refused: Counter[str], attempt: Attempt) -> None:
         self._refused = refused
+        self._attempt = attempt
 
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if kind is not None:
             self._refused[kind.__name__] += 1
-            _log.warning("WebRTC peer refused reason=%s error=%s", kind.__name__, error)
+            _log.warning(
+                "WebRTC peer refused stream=%s app=%s session=%s address=%s reason=%s error=%s",
+                self._attempt.name,
+                self._attempt.app,
+                self._attempt.session_id,
+                self._attempt.remote_address,
+                kind.__name__,
+                error,
+            )
 
 
 def _parse(offer: str) -> sdp.Description:

@@ -281,9 +281,8 @@ def _grow_buffers(sock: socket.socket) -> int:
     achieved = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
     if achieved < MIN_RECEIVE_BUFFER_BYTES:
         _log.warning(
-            "the kernel allows only a small UDP buffer: packets may be lost in bursts bytes=%d"
-            " remedy='sysctl -w net.core.rmem_max=%d'",
+            "the kernel allows only a small UDP buffer: packets may be lost in bursts bytes=%d remedy=%s",
             achieved,
-            RECEIVE_BUFFER_BYTES,
+            f"sysctl -w net.core.rmem_max={RECEIVE_BUFFER_BYTES}",
         )
     return achieved

@@ -182,7 +182,7 @@ class Publisher:
         self._is_closed = True
         self._registry.end(self.stream, reason, self._clock.wall_ns())
         _log.info(
-            "unpublished stream=%s session=%s reason=%s %s",
+            "unpublished stream=%s session=%s reason=%s notices=%s",
             self.stream.name,
             self.stream.facts.session_id,
             reason,

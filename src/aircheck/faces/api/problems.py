@@ -148,10 +148,9 @@ def report_unexpected(error: Exception, scope: Scope, *, errors: Counter[str]) -
     reference = token_hex(6)
     errors["catalog" if is_catalog else "http"] += 1
     _log.error(
-        "unexpected error reference=%s request=%s %s error=%r",
+        "unexpected error reference=%s request=%s error=%r",
         reference,
-        scope["method"],
-        scope["path"],
+        f"{scope['method']} {scope['path']}",
         error,
         exc_info=error,
     )
