@@ -127,7 +127,7 @@ def test_a_port_in_use_is_told_with_what_to_do(tmp_path: Path, section: str) -> 
     assert ended.returncode == 2
     assert f"127.0.0.1:{port}" in ended.stderr
     assert "in use" in ended.stderr
-    assert "stop the program that has this port" in ended.stderr
+    assert f"stop the program that has this port, or set another one as [{section}] listen" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 

@@ -29,7 +29,7 @@ from aircheck.clock import Clock, SystemClock
 from aircheck.descriptors import allowed_connections
 from aircheck.errors import ConfigError
 from aircheck.faces.api.app import create_app
-from aircheck.faces.http_server import HttpListeners
+from aircheck.faces.http_server import HttpListeners, ListenError
 from aircheck.faces.wcs.hooks import WcsHooks
 from aircheck.faces.websdk.app import WebSdkApp
 from aircheck.faces.websdk.streams import SdkStreams
@@ -346,9 +346,9 @@ class Node:
             client2_dir=settings.websdk.client2_dir,
         )
         self.http = HttpListeners(app)
-        self.http_address = await self.http.listen(settings.http.listen.host, settings.http.listen.port)
+        self.http_address = await _serve(self.http, settings.http.listen, "[http] listen")
         if tls is not None and (listen := settings.https.listen) is not None:
-            self.https_address = await self.http.listen(listen.host, listen.port, tls=tls)
+            self.https_address = await _serve(self.http, listen, "[https] listen", tls)
         if self.peers is not None:
             await self._start_websdk(self.peers, tls)
 
@@ -379,9 +379,11 @@ class Node:
             self.websdk.on_session_ended.append(self.wcs_hooks.session_ended)
         self.websdk_listeners = listeners = HttpListeners(self.websdk)
         if (listen := settings.websdk.listen) is not None:
-            self.websdk_urls.append(url_of("ws", await listeners.listen(listen.host, listen.port)))
+            address = await _serve(listeners, listen, '[websdk] listen ("" for none)')
+            self.websdk_urls.append(url_of("ws", address))
         if tls is not None and (listen := settings.websdk.listen_tls) is not None:
-            self.websdk_urls.append(url_of("wss", await listeners.listen(listen.host, listen.port, tls=tls)))
+            address = await _serve(listeners, listen, '[websdk] listen_tls ("" for none)', tls)
+            self.websdk_urls.append(url_of("wss", address))
 
     async def _recover(
         self, unfinished: recovery.Unfinished, abandoned: Sequence[StreamFacts], plan: RecordingPlan
@@ -415,14 +417,25 @@ class Node:
             self.max_lag_s = max(self.max_lag_s, self.lag_s)
 
 
+async def _serve(
+    listeners: HttpListeners, listen: Listen, setting: str, tls: ssl.SSLContext | None = None
+) -> tuple[str, int]:
+    try:
+        return await listeners.listen(listen.host, listen.port, tls=tls)
+    except ListenError as error:
+        remedy = f"stop the program that has this port, or set another one as {setting}"
+        raise ListenError(str(error), remedy=remedy) from error
+
+
 def _connections(wanted: int) -> int:
     """As many as leave descriptors for files: a flood of peers must not end recordings."""
     allowed = allowed_connections(wanted)
     if allowed < wanted:
         _log.warning(
-            "fewer connections than set: open files are limited wanted=%d allowed=%d remedy='ulimit -n'",
+            "fewer connections than set: open files are limited wanted=%d allowed=%d remedy=%s",
             wanted,
             allowed,
+            "ulimit -n",
         )
     return allowed
 
