@@ -147,6 +147,7 @@ def test_recordings_are_listed_newest_first(aircheck: Aircheck, tmp_path: Path) 
     assert found[1]["segments"][0]["file_name"] == "old.mp4"
     filtered = json.loads(aircheck("ls", "--json", "--stream", "old").stdout)
     assert [recording["id"] for recording in filtered] == ["r1"]
+    assert "No recordings of a stream 'neither'" in aircheck("ls", "--stream", "neither").stdout
 
 
 def test_a_growing_recording_is_listed_with_its_size_of_now(aircheck: Aircheck, tmp_path: Path) -> None:

@@ -107,6 +107,8 @@ def list_recordings(
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     elif found:
         views.show_recordings(found, states)
+    elif stream is not None:
+        typer.echo(f"No recordings of a stream {stream!r}. `aircheck ls` lists those of all.")
     else:
         typer.echo("No recordings yet. Publish a stream: it is recorded from its first packet.")
 
