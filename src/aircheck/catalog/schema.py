@@ -129,7 +129,7 @@ segments = Table(
         nullable=False,
         comment="The recording this file is part of. Forgotten with it.",
     ),
-    Column("index", Integer, nullable=False, comment="Place in the recording, from 0."),
+    Column("index", Integer, nullable=False, comment="Place in the recording, from 1."),
     _text("state", "SegmentState: growing, finalizing, complete, failed. `complete` is promise 1."),
     _text("container", "Container of this very file."),
     _text("path", "Absolute path of the growing file; from `complete` on, of the final one."),
