@@ -38,6 +38,11 @@ async def test_names_on_the_landing_page_are_only_text(world: World, client: htt
     assert "<img" not in page
 
 
+async def test_landing_page_says_why_a_recording_has_no_file(world: World, client: httpx.AsyncClient) -> None:
+    await world.catalog.put_recording(make_recording(error="its file goes on in <another>"))
+    assert "its file goes on in &lt;another&gt;" in (await client.get("/")).text
+
+
 async def test_landing_page_without_recordings_says_so(tmp_path: Path) -> None:
     async with World.opened(tmp_path) as world:
         await world.catalog.forget_recordings("rec-1")

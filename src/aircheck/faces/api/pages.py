@@ -153,11 +153,12 @@ def _row(detail: RecordingDetail) -> str:
         for segment in detail.segments
     )
     state = escape(recording.state.value)
+    files = links or escape(recording.error)
     started = rfc3339(recording.start_ns)[:19].replace("T", " ")
     return (
         f'<tr><td class="name">{escape(recording.stream_name)}<td>{started}'
         f'<td class="{state}">{state}<td class="number">{_length(recording.duration_ms)}'
-        f'<td class="number">{recording.size_bytes / 1e6:,.1f} MB<td class="name">{links}</tr>'
+        f'<td class="number">{recording.size_bytes / 1e6:,.1f} MB<td class="name">{files}</tr>'
     )
 
 
