@@ -18,10 +18,10 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from aircheck.clock import Clock
+from aircheck.containers.cut.source import View
 from aircheck.facts import SegmentFacts
 from aircheck.service.content import Content
 
@@ -36,19 +36,6 @@ HEADERS_MAX_BYTES = 64 * 1024 * 1024
 MOVING_POLL_S = 0.005
 
 
-class VirtualFile(Protocol):
-    """A growing file as a player should see it: `header`, then the bytes of `path` from `start` on."""
-
-    @property
-    def header(self) -> bytes: ...
-    @property
-    def path(self) -> Path: ...
-    @property
-    def start(self) -> int: ...
-    @property
-    def size_bytes(self) -> int: ...
-
-
 class GrowingFile(Protocol):
     """Who writes a file, as its readers see it; of use to them even after the file became final.
 
@@ -58,7 +45,7 @@ class GrowingFile(Protocol):
     @property
     def epoch(self) -> int: ...
 
-    def view(self) -> VirtualFile:
+    def view(self) -> View:
         """The file as it is now. Takes its time: called in a thread."""
         ...
 
@@ -87,7 +74,7 @@ class Reader:
 class TimedView:
     """A view, the writer's epoch when it was made, and when that was."""
 
-    file: VirtualFile
+    file: View
     epoch: int
     made_s: float
 
