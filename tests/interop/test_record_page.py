@@ -56,6 +56,8 @@ def test_camera_is_recorded_played_and_offered(browser: Tab, server: ServerProce
     browser.run("document.getElementById('player').play()")
     browser.wait_for("document.getElementById('player').currentTime > 0.5")
     assert 2.5 < browser.run("document.getElementById('player').duration") < 6
+    # Left alone, browsers begin with smaller pictures, and a file with another size is another file.
+    assert browser.run("document.getElementById('player').videoWidth") == 1280
     link = browser.run("document.querySelector('#files a').href")
     assert browser.run("document.querySelector('#files a').download") == "page-camera.mp4"
     answer = httpx.get(link)

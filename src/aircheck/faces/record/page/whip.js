@@ -43,6 +43,7 @@ export class Whip {
     }
     const deadline = AbortSignal.timeout(START_MS);
     try {
+      await Promise.all(this.#pc.getSenders().map(keepSize));
       await this.#pc.setLocalDescription();
       const answer = await this.#post(this.#pc.localDescription.sdp, deadline);
       await this.#pc.setRemoteDescription({ type: "answer", sdp: answer });
@@ -140,6 +141,14 @@ export class Whip {
     this.#pc.close();
     this.onlost(LOST);
   }
+}
+
+/** Another size of pictures begins another file: where the link is thin, fewer pictures are the lesser evil. */
+async function keepSize(sender) {
+  if (sender.track.kind !== "video") return;
+  const parameters = { ...sender.getParameters(), degradationPreference: "maintain-resolution" };
+  // A browser that does not know it goes on as it likes.
+  await sender.setParameters(parameters).catch(() => {});
 }
 
 function credentials(sdp) {
