@@ -43,6 +43,20 @@ async def test_landing_page_says_why_a_recording_has_no_file(world: World, clien
     assert "its file goes on in &lt;another&gt;" in (await client.get("/")).text
 
 
+async def test_landing_page_leads_to_older_recordings(world: World, client: httpx.AsyncClient) -> None:
+    for number in range(25):
+        await world.catalog.put_recording(
+            make_recording(f"rec-{number:02}", stream_name=f"stream-{number:02}")
+        )
+    seen = []
+    link = "/"
+    while link:
+        page = (await client.get(link)).text
+        seen += re.findall(r"stream-\d\d", page)
+        link = next(iter(re.findall(r'href="(/\?cursor=[^"]+)"', page)), "")
+    assert len(seen) == len(set(seen)) == 25
+
+
 async def test_landing_page_without_recordings_says_so(tmp_path: Path) -> None:
     async with World.opened(tmp_path) as world:
         await world.catalog.forget_recordings("rec-1")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from html import escape
 from importlib import resources
+from urllib.parse import quote
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
@@ -106,10 +107,12 @@ def page_routes(services: Services, *, can_record: bool = False) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/")
-    async def landing() -> HTMLResponse:
-        page = await services.recordings.page(limit=RECENT)
+    async def landing(cursor: str | None = None) -> HTMLResponse:
+        page = await services.recordings.page(limit=RECENT, cursor=cursor)
         rows = [_row(detail) for detail in await services.recordings.details(page.items)]
         recordings = _TABLE.format(rows="\n".join(rows)) if rows else "<p>Nothing has been recorded yet.</p>"
+        if page.next_cursor is not None:
+            recordings += f'\n<p><a href="/?cursor={quote(page.next_cursor)}">Older recordings</a></p>'
         html = _LANDING.format(
             version=escape(__version__),
             streams=_streams(len(services.streams.list())),
