@@ -131,6 +131,21 @@ def test_a_port_in_use_is_told_with_what_to_do(tmp_path: Path, section: str) -> 
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.parametrize("section", ["rtmp", "http", "webrtc"])
+def test_an_address_of_another_machine_is_told_with_what_to_do(tmp_path: Path, section: str) -> None:
+    listens = {"rtmp": "127.0.0.1:0", "http": "127.0.0.1:0", "webrtc": "127.0.0.1:0", section: "192.0.2.1:0"}
+    configuration = tmp_path / "aircheck.toml"
+    configuration.write_text(
+        "".join(f'[{name}]\nlisten = "{listen}"\n' for name, listen in listens.items())
+        + f'[record]\ndir = "{tmp_path / "records"}"\n'
+    )
+    ended = aircheck("serve", "--config", configuration)
+    assert ended.returncode == 2
+    assert (
+        f"give an address of this machine, or 0.0.0.0 for all of them, as [{section}] listen" in ended.stderr
+    )
+
+
 def test_systemd_is_told_of_start_life_and_stop(server: CrashableServer, tmp_path: Path) -> None:
     address = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:

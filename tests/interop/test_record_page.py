@@ -70,6 +70,21 @@ def test_camera_is_recorded_played_and_offered(browser: Tab, server: ServerProce
     assert len(server.recordings("page-camera")) == 1
 
 
+def test_files_of_one_recording_are_played_in_turn(browser: Tab, server: ServerProcess) -> None:
+    begin(browser, server, "page-parts")
+    browser.wait_for("document.getElementById('clock').textContent >= '0:00:01'")
+    (recording,) = server.recordings("page-parts")
+    httpx.post(server.http_url(f"/api/v1/recordings/{recording['id']}/split")).raise_for_status()
+    browser.wait_for("document.getElementById('clock').textContent >= '0:00:03'")
+    browser.click("#record")
+    browser.wait_for("!document.getElementById('result').hidden")
+    assert browser.run("document.querySelectorAll('#files a').length") == 2
+    source = "document.getElementById('player').src"
+    first = browser.run(source)
+    browser.run("document.getElementById('player').play()")
+    browser.wait_for(f"{source} !== '{first}' && document.getElementById('player').currentTime > 0.5")
+
+
 def test_sound_alone_can_be_recorded(browser: Tab, server: ServerProcess) -> None:
     browser.open(server.http_url("/record/"))
     browser.wait_for(f"{STATE} === 'ready'")

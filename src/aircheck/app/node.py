@@ -8,7 +8,9 @@ closes.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import socket
 import ssl
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -72,6 +74,8 @@ from aircheck.webrtc.peers import Peers
 from aircheck.wire.rtmp.connection import Limits
 
 _log = logging.getLogger(__name__)
+
+_NO_SUCH_HOST = (socket.EAI_NONAME, socket.EAI_AGAIN, socket.EAI_NODATA)
 
 LAG_INTERVAL_S = 0.5
 BACKEND_STOP_S = 5.0
@@ -274,7 +278,7 @@ class Node:
         except OSError as error:
             raise ConfigError(
                 f"cannot listen for RTMP on {listen}: {error.strerror}",
-                remedy="stop the program that has this port, or set another one as [rtmp] listen",
+                remedy=_remedy_for(error, "[rtmp] listen"),
             ) from error
 
     async def _start_webrtc(self) -> None:
@@ -289,7 +293,7 @@ class Node:
         except OSError as error:
             raise ConfigError(
                 f"cannot listen for WebRTC media on {listen}: {error.strerror}",
-                remedy="stop the program that has this port, or set another one as [webrtc] listen",
+                remedy=_remedy_for(error, "[webrtc] listen"),
             ) from error
 
     async def _start_http(self) -> None:
@@ -423,8 +427,15 @@ async def _serve(
     try:
         return await listeners.listen(listen.host, listen.port, tls=tls)
     except ListenError as error:
-        remedy = f"stop the program that has this port, or set another one as {setting}"
-        raise ListenError(str(error), remedy=remedy) from error
+        raise ListenError(str(error), remedy=_remedy_for(error.__cause__, setting)) from error
+
+
+def _remedy_for(error: BaseException | None, setting: str) -> str:
+    if isinstance(error, OSError) and error.errno in (errno.EADDRNOTAVAIL, *_NO_SUCH_HOST):
+        return f"give an address of this machine, or 0.0.0.0 for all of them, as {setting}"
+    if isinstance(error, OSError) and error.errno == errno.EACCES:
+        return f"set a port from 1024 on as {setting}, or allow the server to use this one"
+    return f"stop the program that has this port, or set another one as {setting}"
 
 
 def _connections(wanted: int) -> int:

@@ -25,11 +25,15 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The answer: in as `login`, or out for `reason` (a sentence for the peer and the log)."""
+    """The answer: in as `login`, or out for `reason` (a sentence for the peer and the log).
+
+    `remedy` is what the peer can do about it.
+    """
 
     is_allowed: bool
     login: str = ""
     reason: str = ""
+    remedy: str = ""
 
 
 class Gatekeeper(Protocol):

@@ -250,6 +250,14 @@ class Segmenter:
         if known is None and track.id not in segment.tracks and segment.can_hold(track):
             segment.add_track(track, self.refuse_track)
             return
+        _log.info(
+            "a track changed, a new file begins file=%s track=%d codec=%s size=%dx%d",
+            segment.facts.path,
+            track.id,
+            track.codec,
+            track.width,
+            track.height,
+        )
         if self._cut is not None:
             self.end_cut()
         self._begin_cut(pts_ms(packet), self.primary_id)

@@ -9,6 +9,9 @@ from collections.abc import Collection, Mapping
 from aircheck.hub.gatekeeper import Admission, Attempt
 
 _ALLOWED = Admission(True)
+_NEEDED = "publishing needs ?user=…&pass=…, ?token=… or a stream key that this server knows"
+_UNKNOWN = "this server does not know the user with that password, or the token"
+_REMEDY = "ask whoever runs the server for credentials: [access] names those that count"
 
 
 class AccessService:
@@ -49,9 +52,8 @@ class AccessService:
         if _is_one_of(attempt.query.get("token", ""), self._tokens) or _is_one_of(attempt.name, self._keys):
             return _ALLOWED
         self.refused["publish"] += 1
-        return Admission(
-            False, reason="publishing needs ?user=…&pass=…, ?token=… or a stream key that this server knows"
-        )
+        has_some = bool(attempt.query.keys() & {"user", "token"})
+        return Admission(False, reason=_UNKNOWN if has_some else _NEEDED, remedy=_REMEDY)
 
     async def may_play(self, attempt: Attempt) -> Admission:
         return _ALLOWED

@@ -402,5 +402,5 @@ def _parse(offer: str) -> sdp.Description:
 
 def _admitted(admission: Admission) -> Admission:
     if not admission.is_allowed:
-        raise NotAllowed(admission.reason, remedy="give credentials that this server knows")
+        raise NotAllowed(admission.reason, remedy=admission.remedy)
     return admission

@@ -49,6 +49,7 @@ TRACKS_WAIT_S = 3.0
 TRACKS_POLL_S = 0.1
 
 _ALLOWED = Admission(True)
+_REMEDY = "ask whoever runs the server: a backend of theirs decides who may come in"
 
 RecordName = Callable[[str], str | None]
 """The file that a media session is recorded into now, if it is."""
@@ -155,7 +156,7 @@ class WcsHooks:
         refusal, _ = await self._ask(session, method, body)
         if refusal:
             self._tell(session, attempt.session_id, "StreamStatusEvent", {**body, "status": "FAILED"})
-            return Admission(False, reason=refusal)
+            return Admission(False, reason=refusal, remedy=_REMEDY)
         return admission
 
     def _let_in(self, attempt: Attempt, session: _Session) -> Admission:
@@ -163,7 +164,7 @@ class WcsHooks:
         if not session.refusal:
             return _ALLOWED
         self._sessions.pop(attempt.session_id, None)
-        return Admission(False, reason=session.refusal)
+        return Admission(False, reason=session.refusal, remedy=_REMEDY)
 
     async def _connected(self, url: str, attempt: Attempt, login: str) -> _Session:
         """The session of a peer; who asks for several things at once is asked about once."""

@@ -177,13 +177,25 @@ async function offer(name, id, lost) {
     return;
   }
   $("result-title").textContent = name;
-  $("player").src = files[0].play_url;
+  playInTurn(files);
   const size_mb = recording.size_bytes / 1e6;
   $("facts").textContent = `${clock(recording.duration_ms)} · ${size_mb.toFixed(1)} MB`;
   $("files").replaceChildren(...files.map(link));
   $("result").hidden = false;
   // At once: a page that still moves takes the button away from under a click.
   $("result").scrollIntoView({ block: "nearest" });
+}
+
+/** A recording may have several files: each goes on where the one before it ends. */
+function playInTurn(files) {
+  const player = $("player");
+  let at = 0;
+  player.src = files[at].play_url;
+  player.onended = () => {
+    at = (at + 1) % files.length;
+    if (files.length > 1) player.src = files[at].play_url;
+    if (at) player.play();
+  };
 }
 
 function link(file) {
