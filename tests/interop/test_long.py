@@ -6,6 +6,7 @@ The stream's own time is what is long; it is sent as fast as the server reads.
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -32,6 +33,14 @@ pytestmark = requires("ffmpeg")
 @pytest.fixture(scope="module")
 def clip(media: MediaFolder) -> Clip:
     return small_clip(media.clip(SMALL), SMALL_SECONDS, SMALL.frames_per_second, SMALL_AUDIO_FRAMES)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A stream of 50 MB/s is more than a disk takes at each instant: half a day may wait in memory."""
+    record = ['name = "{streamName}"', 'queue_max_bytes = "512MiB"']
+    with ServerProcess(tmp_path_factory.mktemp("server"), record=record) as running:
+        yield running
 
 
 @pytest.mark.parametrize("style", list(HeaderStyle), ids=lambda style: style.name.lower())
