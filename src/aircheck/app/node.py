@@ -75,7 +75,7 @@ from aircheck.wire.rtmp.connection import Limits
 
 _log = logging.getLogger(__name__)
 
-_NO_SUCH_HOST = (socket.EAI_NONAME, socket.EAI_AGAIN, socket.EAI_NODATA)
+_NO_SUCH_HOST = (socket.EAI_NONAME, socket.EAI_AGAIN)
 
 LAG_INTERVAL_S = 0.5
 BACKEND_STOP_S = 5.0
