@@ -251,7 +251,7 @@ class Segmenter:
             segment.add_track(track, self.refuse_track)
             return
         _log.info(
-            "a new file begins for a track that the last one cannot take file=%s track=%d codec=%s size=%dx%d",
+            "a new file begins: the last one cannot take a track file=%s track=%d codec=%s size=%dx%d",
             segment.facts.path,
             track.id,
             track.codec,
