@@ -17,13 +17,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from aircheck.clock import Clock
 from aircheck.facts import Event, EventKind, RecordingFacts, SegmentFacts
@@ -61,6 +61,9 @@ class HookPlan:
         return self.script_for_several if recording.is_of_several else self.script
 
 
+EndedHook = Literal["done", "failed", "kept"]
+
+
 @dataclass(frozen=True, slots=True)
 class HookStatus:
     """Hooks of this process; the counts are since it was started. `kept` wait for the next start."""
@@ -93,15 +96,17 @@ class Hooks:
         self._again: dict[str, _Job] = {}
         """Files that went on, and were finished once more, before their hook had run."""
         self._running = 0
-        self._done = self._failed = self._refused = self._kept = 0
+        self._refused = 0
+        self._ended: Counter[EndedHook] = Counter()
         self._is_stopping = False
         self._tasks = TaskGroup("hooks")
         self._note_threads = ThreadPoolExecutor(4, thread_name_prefix="hook-notes")
         self._script_thread = ThreadPoolExecutor(1, thread_name_prefix="hook-script")
 
     def status(self) -> HookStatus:
+        ended = self._ended
         return HookStatus(
-            len(self._queue), self._running, self._done, self._failed, self._refused, self._kept
+            len(self._queue), self._running, ended["done"], ended["failed"], self._refused, ended["kept"]
         )
 
     async def start(self) -> None:
@@ -179,33 +184,36 @@ class Hooks:
             self._tasks.spawn(self._run(job), job.segment.id)
 
     async def _run(self, job: _Job) -> None:
+        outcome: EndedHook | None = None
         try:
-            await self._run_script(job)
+            outcome = await self._run_script(job)
             del self._known[job.segment.id]
             if (again := self._again.pop(job.segment.id, None)) is not None:
                 self._enqueue(again)
         finally:
             self._running -= 1
+            if outcome is not None:
+                self._ended[outcome] += 1
             self._run_next()
 
-    async def _run_script(self, job: _Job) -> None:
+    async def _run_script(self, job: _Job) -> EndedHook:
+        """How it ended, which is counted once it no longer runs: a hook counts in one place at a time."""
         started_s = self._clock.monotonic_s()
         try:
             status = await self._attempt(job)
         except TimeoutError:
             error = f"ended after {self._plan.timeout_s:g} s, with all that it had started"
         except OSError as refusal:
-            self._kept += 1
             await self._tell_failure(job, f"cannot be started: {refusal}; it waits for the next start")
-            return
+            return "kept"
         else:
             error = _what_went_wrong(status)
         if error:
-            self._failed += 1
             await self._tell_failure(job, error)
         else:
-            await self._succeed(job, round((self._clock.monotonic_s() - started_s) * 1000))
+            await self._tell_success(job, round((self._clock.monotonic_s() - started_s) * 1000))
         await self._forget(job)
+        return "failed" if error else "done"
 
     async def _attempt(self, job: _Job) -> int:
         """Run the script. Raises OSError when it cannot be started, TimeoutError when it had to be ended."""
@@ -226,8 +234,7 @@ class Hooks:
         except TimeoutError:
             raise OSError(f"{script} cannot be read within {SCRIPT_TIMEOUT_S:g} s") from None
 
-    async def _succeed(self, job: _Job, duration_ms: int) -> None:
-        self._done += 1
+    async def _tell_success(self, job: _Job, duration_ms: int) -> None:
         _log.info("hook done file=%s duration_ms=%d", job.segment.file_name, duration_ms)
         await self._tell(EventKind.HOOK_DONE, job, {"exit_status": 0, "duration_ms": duration_ms})
 
