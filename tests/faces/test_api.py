@@ -153,6 +153,31 @@ async def test_events_are_listed_newest_first(world: World, client: httpx.AsyncC
     assert [item["kind"] for item in rest["items"]] == ["stream.published"]
 
 
+async def test_events_are_filtered_by_kind_and_paged_within_the_filter(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    for kind in (EventKind.GAP, EventKind.HOOK_DONE, EventKind.STREAM_PUBLISHED, EventKind.GAP):
+        await world.catalog.add_event(Event(kind, EPOCH_NS))
+
+    async def kinds(query: str) -> list[str]:
+        return [item["kind"] for item in (await client.get(f"/api/v1/events?{query}")).json()["items"]]
+
+    assert await kinds("kind=recording.gap") == ["recording.gap"] * 2
+    assert await kinds("kind=hook.done&kind=stream.published") == ["stream.published", "hook.done"]
+    assert await kinds("kind=hook.done,%20stream.published") == ["stream.published", "hook.done"]
+    assert await kinds("kind=hook.failed") == []
+    assert len(await kinds("kind=")) == 4
+    page = (await client.get("/api/v1/events?kind=recording.gap&limit=1")).json()
+    assert await kinds(f"kind=recording.gap&cursor={page['next_cursor']}") == ["recording.gap"]
+
+
+async def test_an_unknown_kind_of_events_is_answered_with_those_that_exist(client: httpx.AsyncClient) -> None:
+    problem = (await client.get("/api/v1/events?kind=recording.gap,recording.begun")).json()
+    assert problem["type"] == "urn:aircheck:problem:unknown-kind"
+    assert "'recording.begun'" in problem["detail"]
+    assert all(kind.value in problem["remedy"] for kind in EventKind)
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
@@ -167,6 +192,7 @@ async def test_events_are_listed_newest_first(world: World, client: httpx.AsyncC
         ("GET", "/api/v1/recordings?since=2026-11-21T05:40:00", 422),
         ("GET", "/api/v1/recordings?cursor=invented", 422),
         ("GET", "/api/v1/events?cursor=invented", 422),
+        ("GET", "/api/v1/events?kind=invented", 400),
     ],
 )
 async def test_every_error_is_a_problem_with_a_remedy(

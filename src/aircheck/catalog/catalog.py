@@ -174,9 +174,13 @@ class Catalog:
         found = await self._all(RecordingFacts, _RECORDINGS.select(statement, cursor, limit))
         return _RECORDINGS.page(found, limit)
 
-    async def latest_events(self, *, limit: int = 50, cursor: str | None = None) -> Page[Event]:
-        """Events, the newest first. Raises `CursorError`."""
+    async def latest_events(
+        self, *, kinds: Sequence[EventKind] = (), limit: int = 50, cursor: str | None = None
+    ) -> Page[Event]:
+        """Events, the newest first; of all kinds, unless some are named. Raises `CursorError`."""
         statement = select(events).order_by(events.c.id.desc()).limit(clamp_limit(limit) + 1)
+        if kinds:
+            statement = statement.where(events.c.kind.in_([kind.value for kind in kinds]))
         if cursor is not None:
             statement = statement.where(events.c.id < parse_cursor(cursor)[0])
         found = await self._all(Event, statement)

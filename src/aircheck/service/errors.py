@@ -5,6 +5,7 @@ AircheckError
     ├── NotFound            no such stream, recording or file
     ├── NotYetPlayable      a file that has not got its first fragment
     ├── InvalidRequest      an argument that cannot be meant
+    ├── UnknownKind         a kind of events that there is none of
     ├── BadRange            a part of a recording, not written as one
     ├── OutsideRange        a part that lies outside of the recording
     ├── Conflict            it is known, but not in a state in which this can be done
@@ -30,6 +31,10 @@ class NotYetPlayable(ServiceError):
 
 
 class InvalidRequest(ServiceError):
+    pass
+
+
+class UnknownKind(ServiceError):
     pass
 
 

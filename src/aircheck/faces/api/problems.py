@@ -29,6 +29,7 @@ from aircheck.service.errors import (
     NotYetPlayable,
     OutsideRange,
     Refused,
+    UnknownKind,
 )
 
 _log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ _REFUSALS: dict[type[AircheckError], tuple[int, str]] = {
     NotFound: (404, "not-found"),
     NotYetPlayable: (503, "not-yet-playable"),
     InvalidRequest: (422, "invalid-request"),
+    UnknownKind: (400, "unknown-kind"),
     BadRange: (400, "bad-range"),
     OutsideRange: (416, "outside-range"),
     Conflict: (409, "conflict"),

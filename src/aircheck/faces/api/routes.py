@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, WithJsonSchema
 
 from aircheck.faces.api.models import (
     EventPage,
@@ -30,6 +31,12 @@ State = Annotated[
 ]
 Since = Annotated[AwareDatetime | None, Query(description="Started at or after this time (RFC 3339).")]
 Until = Annotated[AwareDatetime | None, Query(description="Started before this time (RFC 3339).")]
+
+# Described here, checked by the service, which also takes several with commas between.
+Kinds = Annotated[
+    Sequence[Annotated[str, WithJsonSchema({"$ref": "#/components/schemas/EventKind"})]],
+    Query(description="Only of this kind; given several times, or with commas between, of any of them."),
+]
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -80,10 +87,10 @@ def api_routes(services: Services) -> APIRouter:
         """One recording with its files, what is missing in them, and their links."""
         return RecordingWithFiles.of_detail(await services.recordings.get(recording_id))
 
-    @router.get("/events", tags=["events"], operation_id="listEvents")
-    async def list_events(limit: Limit = 50, cursor: Cursor = None) -> EventPage:
+    @router.get("/events", tags=["events"], operation_id="listEvents", responses=problem_responses(400))
+    async def list_events(kind: Kinds = (), limit: Limit = 50, cursor: Cursor = None) -> EventPage:
         """What happened, the newest first."""
-        return EventPage.of(await services.events.page(limit=limit, cursor=cursor))
+        return EventPage.of(await services.events.page(kinds=kind, limit=limit, cursor=cursor))
 
     return router
 
