@@ -132,7 +132,7 @@ class Node:
         abandoned = await self.journal.live_streams()
         self.recorder.continuations.awaited_files = unfinished.names
         self.recorder.start()
-        self.recorder.volume_of(plan.growing_dir).reserve_bytes = plan.min_free_bytes
+        self.recorder.look_for_room(plan)
         self.publications = PublicationService(
             self.registry,
             self.recorder,

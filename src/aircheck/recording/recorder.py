@@ -36,7 +36,7 @@ from aircheck.recording.plan import RecordingPlan
 from aircheck.recording.recording import Recording
 from aircheck.recording.reports import ROW_TIMEOUT_S, Reports
 from aircheck.recording.rotation import dts_ms, end_ms
-from aircheck.recording.volume import Volume
+from aircheck.recording.volume import Volume, reserve_told
 from aircheck.recording.volumes import Volumes
 from aircheck.tasks import TaskGroup
 
@@ -46,6 +46,8 @@ BY_SETTINGS = "settings"
 """Who asked for a recording that every stream gets."""
 
 TICK_S = 0.2
+
+_MAKE_ROOM = "make room on that disk, or lower [record] min_free_bytes"
 
 
 class DiskReserveError(ContainerError):
@@ -142,17 +144,27 @@ class Recorder:
         _log.info("recording started stream=%s recording=%s by=%s", stream.name, facts.id, requested_by)
         return recording
 
+    def look_for_room(self, plan: RecordingPlan) -> None:
+        """Say at once if the disks of this plan are so full that no recording of it can begin."""
+        volumes = [self.volume_of(folder) for folder in (plan.growing_dir, plan.record_dir)]
+        for volume in dict.fromkeys(volumes):
+            volume.reserve_bytes = plan.min_free_bytes
+            if volume.refuses_with(volume.free_bytes):
+                _log.warning(
+                    "no recording can begin dir=%s reason=%s remedy=%s",
+                    volume.directory,
+                    reserve_told(volume.free_bytes, plan.min_free_bytes),
+                    _MAKE_ROOM,
+                )
+
     def _volume_with_room(self, plan: RecordingPlan) -> Volume:
         """Where files grow, if that disk and the one where they are kept have room for one more."""
         volumes = [self.volume_of(folder) for folder in (plan.growing_dir, plan.record_dir)]
         for volume in volumes:
             volume.reserve_bytes = plan.min_free_bytes
             if not volume.has_room_to_begin(plan.min_free_bytes):
-                raise DiskReserveError(
-                    f"{volume.free_bytes // 1_000_000} MB are free at {volume.directory}, of which"
-                    f" {plan.min_free_bytes // 1_000_000} MB are kept in reserve",
-                    remedy="make room on that disk, or lower [record] min_free_bytes",
-                )
+                told = reserve_told(volume.free_bytes, plan.min_free_bytes)
+                raise DiskReserveError(f"at {volume.directory} {told}", remedy=_MAKE_ROOM)
         for volume in dict.fromkeys(volumes):
             volume.note_begin()
         return volumes[0]

@@ -126,6 +126,10 @@ class Volume:
         each_bytes = min(BEGIN_BYTES, reserve_bytes)
         return self.free_bytes >= reserve_bytes + each_bytes * (1 + len(self._begun_s))
 
+    def refuses_with(self, free_bytes: int) -> bool:
+        """Whether with so much free space no recording begins here, even when no other has just begun."""
+        return free_bytes < self.reserve_bytes + min(BEGIN_BYTES, self.reserve_bytes)
+
     def note_begin(self) -> None:
         """A file begins, and will take its space."""
         self._begun_s.append(time.monotonic())
@@ -256,6 +260,11 @@ def _identity(directory: Path) -> tuple[int, int]:
 
 def _unmounted(directory: Path) -> OSError:
     return OSError(errno.ENODEV, "its disk is not mounted", str(directory))
+
+
+def reserve_told(free_bytes: int, reserve_bytes: int) -> str:
+    """Why a recording is refused, in words."""
+    return f"{free_bytes // 1_000_000} MB are free, and {reserve_bytes // 1_000_000} MB are kept in reserve"
 
 
 def _free_bytes(directory: Path) -> int:

@@ -21,7 +21,7 @@ from aircheck.recording.move import Move
 from aircheck.recording.names import expected_name
 from aircheck.recording.recorder import Recorder
 from aircheck.recording.recording import Recording
-from aircheck.recording.volume import Volume
+from aircheck.recording.volume import Volume, reserve_told
 from aircheck.service.access import AccessService
 from aircheck.service.backend import Backend
 from aircheck.service.connections import ConnectionStatus
@@ -255,14 +255,14 @@ def _volume_status(volume: Volume, is_losing: bool) -> VolumeStatus:
         return VolumeStatus(str(volume.directory), is_failing=True, last_error=str(error))
     since_sync_s = time.monotonic() - health.last_sync_s
     free_bytes = stat.f_bavail * stat.f_frsize
-    is_full = free_bytes < volume.reserve_bytes
+    is_full = volume.refuses_with(free_bytes)
     is_stalled = max(since_sync_s, volume.stalled_s) > STALL_S
     return VolumeStatus(
         path=str(volume.directory),
         size_bytes=stat.f_blocks * stat.f_frsize,
         free_bytes=free_bytes,
         is_failing=is_losing or is_full or is_stalled or volume.is_refusing,
-        last_error=_reserve_told(free_bytes, volume.reserve_bytes) if is_full else health.last_error,
+        last_error=_no_room(free_bytes, volume) if is_full else health.last_error,
         queued_bytes=health.queued_bytes,
         write_errors=health.write_errors,
         sync_errors=health.sync_errors,
@@ -272,5 +272,5 @@ def _volume_status(volume: Volume, is_losing: bool) -> VolumeStatus:
     )
 
 
-def _reserve_told(free_bytes: int, reserve_bytes: int) -> str:
-    return f"{free_bytes // 1_000_000} MB are free, and {reserve_bytes // 1_000_000} MB are kept in reserve"
+def _no_room(free_bytes: int, volume: Volume) -> str:
+    return f"no recording can begin: {reserve_told(free_bytes, volume.reserve_bytes)}"
