@@ -29,7 +29,7 @@ def settings(folder: Path, min_free_bytes: int) -> Settings:
         webrtc=WebRtcSettings(listen=None),
         websdk=WebSdkSettings(listen=None, listen_tls=None),
         record=RecordSettings(
-            dir=folder / "records", tmp_dir=folder / "growing", min_free_bytes=min_free_bytes
+            dir=folder / "records", tmp_dir=folder / "growing", min_free_bytes=ByteSize(min_free_bytes)
         ),
     )
 
