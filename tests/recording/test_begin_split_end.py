@@ -355,7 +355,7 @@ async def test_a_split_never_displaces_a_file_of_its_own_recording(
         recording = rig.recorder.record(stream, make_plan(tmp_path, on_conflict=policy), requested_by="test")
         await feed(stream, batches[:4])
         for place in (4, 9):
-            rig.recorder.split(recording)
+            await rig.recorder.split(recording)
             await feed(stream, batches[place : place + 5])
         _, segments = await rig.finish(recording)
     assert [segment.file_name for segment in segments] == ["cam.mp4", "cam_0001.mp4", "cam_0002.mp4"]

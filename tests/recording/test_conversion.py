@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -11,18 +12,21 @@ from pathlib import Path
 
 import pytest
 from helpers.packets import AUDIO, VIDEO, av_batches, new_stream
+from helpers.recorder_rig import Rig, feed, make_plan, payloads
 from helpers.sound import beeps_s, g711_batches
 
 from aircheck.clock import SystemClock
 from aircheck.containers.transcode import AudioTranscoder
 from aircheck.facts import EndReason, GapFacts, GapReason
 from aircheck.hub.stream import Stream
+from aircheck.ingest.pump import Pump
 from aircheck.media.packet import Batch, Packet
 from aircheck.media.track import Codec, Track
-from aircheck.recording import conversion_jobs
+from aircheck.recording import conversion, conversion_jobs
 from aircheck.recording.audio import AudioStage
 from aircheck.recording.naming import NameTemplate
 from aircheck.recording.plan import AudioPlan, RecordingPlan
+from aircheck.recording.segment import GATHER_MS
 
 MP4 = RecordingPlan(Path("/r"), Path("/g"), NameTemplate.parse("{streamName}"))
 MAX_SKEW_S = 0.002
@@ -32,6 +36,7 @@ class Listener:
     """A recording that only remembers."""
 
     is_live = False
+    backlog_ratio = 0.0
 
     def __init__(self, plan: RecordingPlan = MP4) -> None:
         self.plan = plan
@@ -262,6 +267,119 @@ async def test_pictures_that_need_another_container_spare_the_sound(
     ]
     listener = await convert(stage, stream, batches)
     assert {p.track.codec for p in listener.packets()} == {Codec.VP8, Codec.PCMA}
+
+
+async def turns() -> None:
+    """Long enough for what is due now."""
+    for _ in range(20):
+        await asyncio.sleep(0.001)
+
+
+class Jobs:
+    """Counts what worker threads are given, in batches."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sizes: list[int] = []
+        convert = conversion_jobs.SoundWorker.convert
+
+        def counted(
+            worker: conversion_jobs.SoundWorker, batches: list[list[conversion_jobs.Run]], *, is_last: bool
+        ) -> list[list[Packet]]:
+            self.sizes.append(len(batches))
+            return convert(worker, batches, is_last=is_last)
+
+        monkeypatch.setattr(conversion_jobs.SoundWorker, "convert", counted)
+
+
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> Jobs:
+    return Jobs(monkeypatch)
+
+
+async def test_batches_that_come_soon_wait_and_are_converted_together(
+    stage: AudioStage, stream: Stream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: Jobs
+) -> None:
+    monkeypatch.setattr(conversion, "INTERVAL_S", 1000)
+    listener, batches = Listener(), g711_batches(3, tmp_path)
+    stage.attach(stream, listener)
+    stream.publish(batches[0])
+    for one in batches[1:10]:
+        stream.publish(one)
+        await turns()
+    assert jobs.sizes == [1]
+    async with asyncio.timeout(20):
+        await stage.catch_up(listener)
+        assert jobs.sizes == [1, 9]
+        assert len(pictures(listener.batches)) == len(pictures(batches[:10]))
+        stream.publish(batches[10])
+        stream.publish(batches[11])
+        await turns()
+        assert jobs.sizes == [1, 9], "after the hurry they wait again"
+        await stage.drain()
+        assert jobs.sizes == [1, 9, 2]
+        for one in batches[12:]:
+            stream.publish(one)
+        stream.end(EndReason.UNPUBLISHED, 0)
+        await listener.over()
+    assert len(pictures(listener.batches)) == len(pictures(batches))
+    assert beeps_s(listener.packets(Codec.AAC)) == pytest.approx([0, 1, 2], abs=MAX_SKEW_S)
+
+
+async def test_what_waits_for_the_next_job_waits_for_a_while_only(
+    stage: AudioStage, stream: Stream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: Jobs
+) -> None:
+    monkeypatch.setattr(conversion, "INTERVAL_S", 0.05)
+    listener, batches = Listener(), g711_batches(1, tmp_path)
+    stage.attach(stream, listener)
+    (waiting,) = stage._conversions
+    for one in batches:
+        stream.publish(one)
+    async with asyncio.timeout(20):
+        await waiting.idle.wait()
+    assert jobs.sizes == [1, len(batches) - 1]
+    assert len(pictures(listener.batches)) == len(pictures(batches))
+
+
+async def test_what_waits_when_the_last_recording_goes_holds_nobody_up(
+    stage: AudioStage, stream: Stream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: Jobs
+) -> None:
+    monkeypatch.setattr(conversion, "INTERVAL_S", 0.05)
+    listener, batches = Listener(), g711_batches(1, tmp_path)
+    stage.attach(stream, listener)
+    (waiting,) = stage._conversions
+    for one in batches:
+        stream.publish(one)
+    stage.detach(listener)
+    async with asyncio.timeout(20):
+        await waiting.idle.wait()
+    assert len(jobs.sizes) == 1
+    assert listener.batches == []
+
+
+async def test_a_pause_and_a_split_come_behind_what_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversion, "INTERVAL_S", 1000)
+    batches = g711_batches(6, tmp_path)
+    async with Rig(tmp_path) as rig:
+        stream = new_stream("cam")
+        recording = rig.recorder.record(stream, make_plan(tmp_path), requested_by="test")
+        await feed(stream, batches[:12])
+        await rig.recorder.split(recording)  # a key frame comes each second, with the next batch but two
+        await feed(stream, batches[12:17])
+        await rig.recorder.pause(recording)
+        await feed(stream, batches[17:18])
+        await rig.recorder.resume(recording)
+        await feed(stream, batches[18:])
+        _, segments = await rig.finish(recording)
+    found = [len(payloads(segment.path)["video"]) for segment in segments]
+    sent = [len(pictures(part)) for part in (batches[:15], batches[15:17], batches[20:])]
+    assert found == [sent[0], sent[1] + sent[2]]
+
+
+def test_reads_of_rtmp_and_writes_of_files_do_not_wait_for_a_job() -> None:
+    pump_s = inspect.signature(Pump).parameters["interval_s"].default
+    assert GATHER_MS / 1000 < conversion.INTERVAL_S < pump_s
 
 
 # --------------------------------------------------------------------------------------------- trouble

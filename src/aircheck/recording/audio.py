@@ -93,6 +93,7 @@ class AudioStage:
         """Return when sound that came in is with the recording, or earlier on a machine too slow for it."""
         conversion = self._conversion_of(recording)
         if conversion is not None:
+            conversion.hurry()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CATCH_UP_S):
                     await conversion.idle.wait()
@@ -100,6 +101,7 @@ class AudioStage:
     async def drain(self) -> None:
         """Return when the sound of all streams that came in is with the recordings."""
         for conversion in tuple(self._conversions):
+            conversion.hurry()
             await conversion.idle.wait()
 
     def close(self) -> None:

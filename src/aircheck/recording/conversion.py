@@ -4,9 +4,10 @@ Theory of operation
     passing     Every track is of a codec that is kept: batches go through untouched, at once. Each track is
                 looked at when it first shows itself, so one that comes late or changes its codec is treated
                 like the first, and stays what it was found to be.
-    converting  Batches wait while a worker thread transcodes their sound, one job at a time so that order is
-                kept, and go on whole: pictures untouched, sound in its new codec merged in by time. The some
-                50 ms that an encoder holds back come with the next batch, the last of them with the end.
+    converting  Batches wait until the last job began `INTERVAL_S` ago and while a worker thread transcodes
+                their sound, one job at a time so that order is kept, and go on whole: pictures untouched,
+                sound in its new codec merged in by time. The some 50 ms that an encoder holds back come with
+                the next batch, the last of them with the end.
     dropping    The machine is too slow for it (`LAG_MAX_NS` of arrival, or `QUEUE_MAX_BYTES`): pictures and
                 sound that needs no work pass at once, the rest is dropped until the job in flight is done.
                 Recordings are told of the hole (reason `slow_transcode`), and the transcoder fills it with
@@ -34,6 +35,11 @@ from aircheck.recording.audio_policy import AudioPolicy
 from aircheck.recording.conversion_jobs import Job, Loss, Run, SoundWorker, Waiting
 
 _log = logging.getLogger(__name__)
+
+INTERVAL_S = 0.3
+"""From the begin of one job to that of the next: to wake a thread for the 20 ms of sound that a drain of
+WebRTC brings costs more than to transcode them. Batches of RTMP, 400 ms apart, do not wait. Longer than what
+a file gathers for a write (`segment.GATHER_MS`), so that what comes of a job does not wait for another."""
 
 DECIDED_MAX = 64
 """Tracks to keep a decision of; a publisher may change its configuration again and again."""
@@ -97,6 +103,11 @@ class AudioConversion:
         self._sound = SoundWorker(self._target)
         self._waiting = Waiting()
         self._job: Job | None = None
+        self._began_s = float("-inf")
+        """When the last job did."""
+        self._timer: asyncio.TimerHandle | None = None
+        """Begins the next one."""
+        self._is_hurried = False
         self._loss: Loss | None = None
         self._tracks: dict[int, Track] = {}
         """What has been passed on: a new object is a changed track."""
@@ -120,11 +131,12 @@ class AudioConversion:
             return
         self._waiting.add(batch)
         if self._job is None:
-            self._start_job()
+            self._start_when_due()
         elif self._waiting.is_too_long(batch.arrival_ns):
             self._fall_behind()
 
     def deliver_past(self, batch: Batch, recipient: Recipient) -> None:
+        self.idle.clear()
         """What one recipient gets before it gets what the others get; before the first of those."""
         if self._is_converting:
             self.deliver(batch)
@@ -135,8 +147,16 @@ class AudioConversion:
         self._end_reason = reason
         if not self._is_converting:
             self._conclude()
-        elif self._job is None:
-            self._start_job()
+        else:
+            self.hurry()
+
+    def hurry(self) -> None:
+        """Convert what has come without waiting for more, until all is done."""
+        if self.idle.is_set() and self._end_reason is None:
+            return
+        self._is_hurried = True
+        if self._job is None:
+            self._start_when_due()
 
     def _look_at_tracks(self) -> None:
         if len(self._decided) > DECIDED_MAX:
@@ -172,13 +192,23 @@ class AudioConversion:
         is_last = self._end_reason is not None and not self._waiting.batches
         job = self._job = Job(batches, [self._runs(batch) for batch in batches], is_last)
         self.idle.clear()
+    def _start_when_due(self) -> None:
+        loop = asyncio.get_running_loop()
+        due_s = self._began_s + INTERVAL_S
+        if self._is_hurried or loop.time() >= due_s:
+            self._start_job()
+        elif self._timer is None:
+            self._timer = loop.call_at(due_s, self._go_on)
+
         loop = asyncio.get_running_loop()
         work = loop.run_in_executor(self._workshop.threads, self._work, job)
+        self._stop_timer()
         work.add_done_callback(lambda done: self._take_result(job, done))
 
     def _runs(self, batch: Batch) -> list[Run]:
         groups = groupby((p for p in batch.packets if p.track.is_audio), key=lambda packet: id(packet.track))
         runs = [list(group) for _, group in groups]
+        self._began_s = loop.time()
         return [Run(run, self._is_transcoded(run[0].track)) for run in runs]
 
     def _work(self, job: Job) -> list[list[Packet]]:
@@ -193,9 +223,15 @@ class AudioConversion:
         if job.is_last:
             self._pass_rest(job, sounds[-1] if len(sounds) > len(job.batches) else [])
             self._conclude()
-        elif self.recipients and (self._waiting.batches or self._end_reason is not None):
-            self._start_job()
-        if self._job is None:
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """No job is under way: see to what came meanwhile, if anybody wants it."""
+        self._stop_timer()
+        if self.recipients and (self._waiting.batches or self._end_reason is not None):
+            self._start_when_due()
+        else:
+            self._is_hurried = False
             self.idle.set()
 
     def _result(self, job: Job, done: asyncio.Future[list[list[Packet]]]) -> list[list[Packet]]:
@@ -204,6 +240,11 @@ class AudioConversion:
         if error is None:
             self._count(job.transcoded_packets, self._sound.take_failed())
             return done.result()
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
         self._count(job.transcoded_packets, job.transcoded_packets, error)
         return [[p for run in runs if not run.is_transcoded for p in run.packets] for runs in job.sounds]
 

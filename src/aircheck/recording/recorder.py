@@ -229,32 +229,40 @@ class Recorder:
         """Wait for a new recording's row, not for ever: a slow catalogue holds nobody up."""
         await self._reports.until_begun(recording.facts.id, ROW_TIMEOUT_S)
 
-    def split(self, recording: Recording) -> None:
+    async def split(self, recording: Recording) -> None:
         """Go on in a new file, at the next key frame that comes from now on."""
-        recording.stream.flush()
+        await self._take_all(recording)
         recording.split()
         _log.info("split asked for stream=%s recording=%s", recording.stream.name, recording.facts.id)
 
     async def pause(self, recording: Recording) -> None:
         """Let the stream pass by unrecorded; returns when row and event say so."""
-        recording.stream.flush()
+        await self._take_all(recording)
         recording.pause()
+        if not recording.is_paused:
+            return  # it ended meanwhile
         _log.info("recording paused stream=%s recording=%s", recording.stream.name, recording.facts.id)
         await self._reports.note(EventKind.RECORDING_PAUSED, recording)
 
     async def resume(self, recording: Recording) -> None:
         """Go on after a pause, at the next key frame; returns when row and event say so."""
-        recording.stream.flush()  # what has come by now passes by as well
+        await self._take_all(recording)  # what has come by now passes by as well
+        if not recording.is_paused:
+            return
         recording.resume()
         _log.info("recording resumed stream=%s recording=%s", recording.stream.name, recording.facts.id)
         await self._reports.note(EventKind.RECORDING_RESUMED, recording)
 
     async def stop_recording(self, recording: Recording, reason: EndReason) -> RecordingFacts:
         """End a recording and return when its files are final."""
-        recording.stream.flush()
-        await self.audio.catch_up(recording)
+        await self._take_all(recording)
         recording.stop(reason)
         return await self.until_done(recording)
+
+    async def _take_all(self, recording: Recording) -> None:
+        """Let a recording have what has come by now."""
+        recording.stream.flush()
+        await self.audio.catch_up(recording)
 
     async def until_done(self, recording: Recording) -> RecordingFacts:
         """Wait until a recording has ended and its files are final."""

@@ -17,7 +17,8 @@ from aircheck.recording.volume import Job, Volume
 
 GATHER_MS = 250
 """Media of one write, at least: what one read of the pump's usual 400 ms brings is enough, smaller reads wait
-for the next. Together, 650 ms, the two bound what `kill -9` can cost."""
+for the next. Together, 650 ms, the two bound what `kill -9` can cost. What comes by WebRTC does not wait
+in the pump, but where its sound is transcoded for `conversion.INTERVAL_S` (300 ms) before it comes here."""
 
 GATHER_MAX_BYTES = 1024 * 1024
 

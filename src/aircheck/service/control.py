@@ -174,7 +174,7 @@ class ControlService:
     async def split(self, recording_id: str) -> RecordingFacts:
         """Go on in a new file, at the next key frame. Raises `NotFound`, `Conflict`."""
         recording = await self._under_way(recording_id, "split")
-        self._recorder.split(recording)
+        await self._recorder.split(recording)
         return recording.current_facts()
 
     async def pause(self, recording_id: str) -> RecordingFacts:
