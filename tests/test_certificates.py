@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from helpers.certificates import TestCertificate
+from helpers.patience import PATIENCE_S
 
 from aircheck.certificates import Certificate
 from aircheck.cli.certifying import write_certificate
@@ -124,7 +125,7 @@ async def test_a_client_that_names_no_host_gets_the_newest_too(tmp_path: Path) -
     new.key.replace(old.key)
     watching = asyncio.create_task(certificate.watch(0.01))
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 # An address is no name that could be told in a greeting.
                 with contextlib.suppress(ssl.SSLCertVerificationError):

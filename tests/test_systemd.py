@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from helpers.patience import PATIENCE_S
 
 from aircheck.systemd import Notifier, watchdog_interval_s
 
@@ -15,7 +16,7 @@ from aircheck.systemd import Notifier, watchdog_interval_s
 @pytest.fixture
 def listener(tmp_path: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(5)
+        sock.settimeout(PATIENCE_S)
         sock.bind(str(tmp_path / "notify"))
         yield sock
 
@@ -36,7 +37,7 @@ def test_systemd_hears_ready_alive_and_stopping(
 def test_an_abstract_address_is_understood() -> None:
     name = f"aircheck-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(5)
+        sock.settimeout(PATIENCE_S)
         sock.bind(f"\0{name}")
         Notifier(f"@{name}").status("well")
         assert sock.recv(100) == b"STATUS=well"

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from crash_judge import judge, payloads_of
 from crashable import CrashableServer, Rows
+from helpers.patience import PATIENCE_S
 from helpers.programs import wait_until
 from helpers.tools import requires
 from paced import PacedPublisher, publish_all
@@ -150,7 +151,7 @@ def test_systemd_is_told_of_start_life_and_stop(server: CrashableServer, tmp_pat
     address = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(address)
-        systemd.settimeout(10)
+        systemd.settimeout(PATIENCE_S)
         server.start(environment={"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "400000"})
         told = [systemd.recv(1024).decode() for _ in range(4)]
         server.stop()

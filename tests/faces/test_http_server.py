@@ -9,13 +9,14 @@ import re
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
 from helpers.certificates import TestCertificate
 from helpers.http_world import World
+from helpers.patience import PATIENCE_S, until
 
 from aircheck.faces.api.app import create_app
 from aircheck.faces.file_response import CHUNK_BYTES
@@ -23,7 +24,6 @@ from aircheck.faces.http_server import HttpListeners, HttpServer, ListenError
 from aircheck.service.services import Services
 
 SIZE = 24 * 1024 * 1024
-PATIENCE_S = 10
 
 
 @pytest.fixture
@@ -65,14 +65,6 @@ async def get(server: HttpServer, path: bytes, headers: bytes = b"") -> tuple[in
         )
         head = await reader.readuntil(b"\r\n\r\n")
         return int(head.split()[1]), head, await reader.read()
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    for _ in range(PATIENCE_S * 50):
-        if condition():
-            return
-        await asyncio.sleep(0.02)
-    pytest.fail(f"not within {PATIENCE_S} s: {what}")
 
 
 def open_files(folder: Path) -> int:
@@ -247,8 +239,8 @@ async def test_client_that_pipelines_and_goes_away_ends_its_download(
     async with connection(server) as (reader, writer):
         writer.write(3 * b"GET /client/records/studio.mp4 HTTP/1.1\r\nHost: recorder\r\n\r\n")
         await reader.readexactly(1000)
-    await until(lambda: not services.downloads.counters.active, "the download ends")
-    await until(lambda: not server.connections, "the connection ends")
+    await until(lambda: not services.downloads.counters.active)
+    await until(lambda: not server.connections)
     assert open_files(world.record_dir) == 0
 
 
@@ -261,7 +253,7 @@ async def test_client_that_goes_away_ends_its_download_at_once(
         writer.write(b"GET /client/records/studio.mp4 HTTP/1.1\r\nHost: recorder\r\n\r\n")
         await reader.readexactly(1000)
         assert counters.active == 1
-    await until(lambda: not counters.active, "the download ends")
+    await until(lambda: not counters.active)
     assert counters.aborted == 1
     assert counters.size_bytes < SIZE
     assert open_files(world.record_dir) == 0
@@ -281,7 +273,7 @@ async def test_slow_client_holds_little_memory(world: World, server: HttpServer,
         (peer,) = server._server.server_state.connections  # type: ignore[union-attr]
         assert peer.transport.get_write_buffer_size() <= CHUNK_BYTES + 64 * 1024
         assert read < SIZE / 2
-    await until(lambda: not services.downloads.counters.active, "the download ends")
+    await until(lambda: not services.downloads.counters.active)
 
 
 async def test_download_goes_on_when_the_file_is_renamed_or_deleted(world: World, server: HttpServer) -> None:
@@ -345,7 +337,7 @@ async def test_many_downloads_read_off_the_loop_and_leave_nothing_open(
         "sendfile in file-sender",
         "sendfile in file-sender-disk",
     }
-    await until(lambda: not services.downloads.counters.active, "the downloads end")
+    await until(lambda: not services.downloads.counters.active)
     assert open_files(world.record_dir) == 0
 
 

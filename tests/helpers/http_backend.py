@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from helpers.patience import until
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -86,8 +86,6 @@ class HttpBackend:
     def question(self, method: str) -> Question:
         return next(one for one in self.questions if one.method == method)
 
-    async def heard(self, count: int, timeout_s: float = 5.0) -> None:
+    async def heard(self, count: int) -> None:
         """Wait until it was asked and told so often."""
-        async with asyncio.timeout(timeout_s):
-            while len(self.questions) < count:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until(lambda: len(self.questions) >= count)

@@ -8,6 +8,8 @@ import re
 from collections import Counter
 from typing import Any
 
+from helpers.patience import PATIENCE_S
+
 from aircheck.webrtc.dtls import DtlsSession, Identity
 from aircheck.webrtc.srtp import SrtpSession
 from aircheck.wire import stun
@@ -84,7 +86,7 @@ class RawPeer(asyncio.DatagramProtocol):
     def close(self) -> None:
         self.transport.close()
 
-    async def get(self, timeout_s: float = 5.0) -> bytes:
+    async def get(self, timeout_s: float = PATIENCE_S) -> bytes:
         async with asyncio.timeout(timeout_s):
             return await self.received.get()
 

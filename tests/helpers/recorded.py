@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from av.codec.context import Flags2
 from helpers.appended import Found, demux
 from helpers.mp4_media import Clip
 from helpers.packets import batch
+from helpers.patience import until
 from helpers.recorder_rig import MemoryJournal, Rig
 
 from aircheck.facts import SegmentFacts
@@ -157,9 +157,7 @@ def _assert_in_time(
 async def at_rest(rig: Rig, recording: Recording) -> None:
     """Wait until what was handed to the disk is there and finished files have their names."""
     await rig.recorder.audio.drain()
-    async with asyncio.timeout(10):
-        while not _is_at_rest(recording):  # noqa: ASYNC110
-            await asyncio.sleep(0.002)
+    await until(lambda: _is_at_rest(recording))
 
 
 def _is_at_rest(recording: Recording) -> bool:

@@ -15,6 +15,7 @@ from aiortc import (
     RTCSessionDescription,
 )
 from aiortc.mediastreams import AudioStreamTrack, VideoStreamTrack
+from helpers.patience import until
 
 Signal = Callable[[str], Awaitable[str]]
 """An offer's text to an answer's."""
@@ -105,12 +106,6 @@ class RtcClient:
         self.answer = await signal(self.connection.localDescription.sdp)
         await self.connection.setRemoteDescription(RTCSessionDescription(self.answer, "answer"))
 
-    async def connected(self, timeout_s: float = 10.0) -> None:
+    async def connected(self) -> None:
         """Wait for DTLS to be done."""
-        await until(lambda: self.connection.connectionState == "connected", timeout_s)
-
-
-async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
+        await until(lambda: self.connection.connectionState == "connected")

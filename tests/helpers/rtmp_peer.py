@@ -8,6 +8,8 @@ import ssl
 from collections.abc import Sequence
 from typing import TypeVar
 
+from helpers.patience import PATIENCE_S
+
 from aircheck.media.packet import Batch
 from aircheck.playback.flv_mux import FlvMuxer
 from aircheck.wire.rtmp import events as ev
@@ -56,7 +58,7 @@ class Peer:
         with contextlib.suppress(OSError):
             await self._writer.drain()
 
-    async def get(self, kind: type[_Event], timeout_s: float = 5.0) -> _Event:
+    async def get(self, kind: type[_Event], timeout_s: float = PATIENCE_S) -> _Event:
         """The first event of that kind, now or to come."""
         async with asyncio.timeout(timeout_s), self._news:
             while True:
@@ -66,7 +68,7 @@ class Peer:
                         return event
                 await self._news.wait()
 
-    async def closed(self, timeout_s: float = 5.0) -> None:
+    async def closed(self, timeout_s: float = PATIENCE_S) -> None:
         async with asyncio.timeout(timeout_s), self._news:
             while not self.is_closed:
                 await self._news.wait()

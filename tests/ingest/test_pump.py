@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import cast
 
 import pytest
 import uvloop
+from helpers.patience import PATIENCE_S, until
 
 from aircheck.ingest.pump import COMPANY, READ_SIZE_BYTES, SLOTS, Link, Pump
+
+INTERVAL_S = 0.1
 
 
 class Recorder:
@@ -30,7 +35,7 @@ class Recorder:
 
 @pytest.fixture
 async def pump() -> AsyncIterator[Pump]:
-    pump = Pump(asyncio.get_running_loop(), interval_s=0.1)
+    pump = Pump(asyncio.get_running_loop(), interval_s=INTERVAL_S)
     yield pump
     pump.close()
 
@@ -42,35 +47,22 @@ def connect(pump: Pump) -> tuple[socket.socket, Link, Recorder]:
     return theirs, pump.add(ours, handler), handler
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
-
-
-async def test_bytes_are_read_as_they_arrive_until_the_link_is_batched(pump: Pump) -> None:
-    peer, link, handler = connect(pump)
-    for _ in range(5):
+async def test_bytes_are_read_as_they_arrive(pump: Pump) -> None:
+    peer, _, handler = connect(pump)
+    for number in range(1, 6):
         peer.send(b"x")
-        await until(lambda: len(handler.data) == handler.reads)
-        await asyncio.sleep(0.01)
+        await until(lambda number=number: len(handler.data) == number)
     assert handler.reads == 5
-    link.set_batched(True)
-    for _ in range(20):
-        peer.send(b"y")
-        await asyncio.sleep(0.002)
-    await until(lambda: len(handler.data) == 25)
-    assert handler.reads < 5 + 20
     peer.close()
 
 
 async def test_a_hang_up_is_noticed_at_once_on_the_wheel() -> None:
-    slow = Pump(asyncio.get_running_loop(), interval_s=30)
+    slow = Pump(asyncio.get_running_loop(), interval_s=10 * PATIENCE_S)
     peer, link, handler = connect(slow)
     link.set_batched(True)
     peer.send(b"last words")
     peer.close()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE_S):
         await handler.is_lost.wait()
     assert handler.data == b"last words"
     assert handler.errors == [None]
@@ -101,25 +93,6 @@ async def test_a_link_paused_on_the_wheel_comes_back_to_the_wheel(pump: Pump) ->
     peer.close()
 
 
-async def test_a_flood_shortens_the_period_and_a_trickle_lengthens_it(pump: Pump) -> None:
-    peer, link, handler = connect(pump)
-    link.set_batched(True)
-    await until(lambda: link.period_ticks == SLOTS)
-    peer.setblocking(True)
-    flood = asyncio.create_task(asyncio.to_thread(_flood, peer, 3_000_000))
-    await until(lambda: link.period_ticks < SLOTS)
-    sent = await flood
-    await until(lambda: len(handler.data) == sent)
-    await until(lambda: link.period_ticks == SLOTS)
-    peer.close()
-
-
-def _flood(peer: socket.socket, size_bytes: int) -> int:
-    peer.settimeout(10)
-    peer.sendall(bytes(size_bytes))
-    return size_bytes
-
-
 async def test_output_that_the_kernel_does_not_take_waits_and_arrives_whole(pump: Pump) -> None:
     peer, link, _ = connect(pump)
     blob = bytes(range(256)) * 8192
@@ -146,7 +119,7 @@ async def test_closing_sends_the_last_words_first(pump: Pump) -> None:
     link.send([blob])
     link.close()
     got = 0
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
                 chunk = peer.recv(READ_SIZE_BYTES)
@@ -170,7 +143,7 @@ async def test_a_reset_is_told_as_an_error(pump: Pump) -> None:
     pump.add(ours, handler)
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     peer.close()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE_S):
         await handler.is_lost.wait()
     assert isinstance(handler.errors[0], ConnectionResetError)
     listener.close()
@@ -182,7 +155,7 @@ def test_a_reset_is_noticed_at_once_on_every_loop(run: Callable[..., object], is
     """What came before it is read."""
 
     async def be_reset() -> None:
-        pump = Pump(asyncio.get_running_loop(), interval_s=60)
+        pump = Pump(asyncio.get_running_loop(), interval_s=10 * PATIENCE_S)
         with socket.create_server(("127.0.0.1", 0)) as listener:
             peer = socket.create_connection(listener.getsockname())
             handler = Recorder()
@@ -192,7 +165,7 @@ def test_a_reset_is_noticed_at_once_on_every_loop(run: Callable[..., object], is
         await asyncio.sleep(0.02)
         peer.send(bytes(1000))
         peer.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await handler.is_lost.wait()
         assert len(handler.data) == 1000
         assert link.is_closed
@@ -223,47 +196,132 @@ async def test_words_to_a_peer_that_has_hung_up_do_not_cost_what_it_sent_before(
     peer.setblocking(False)
     sent_bytes = peer.send(bytes(3 << 20))
     peer.close()
-    await asyncio.wait_for(handler.is_lost.wait(), 5)
+    await asyncio.wait_for(handler.is_lost.wait(), PATIENCE_S)
     assert len(handler.data) == sent_bytes > 1 << 20
     assert handler.errors == [None]
 
 
-async def test_the_wheel_stands_still_while_nothing_is_on_it(pump: Pump) -> None:
-    peer, link, _ = connect(pump)
+# --- the wheel, turned by hand ------------------------------------------------------------------------------
+
+
+class Timer:
+    def __init__(self, when_s: float, call: Callable[[], None]) -> None:
+        self.when_s = when_s
+        self.call = call
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+
+
+class SteppedLoop:
+    """What the wheel needs of a loop whose time stands still until `go_on`."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+        self.timers: list[Timer] = []
+
+    def time(self) -> float:
+        return self.now_s
+
+    def call_at(self, when_s: float, call: Callable[..., None], *arguments: object) -> Timer:
+        timer = Timer(when_s, lambda: call(*arguments))
+        self.timers.append(timer)
+        return timer
+
+    def add_reader(self, *_: object) -> None:
+        """Nothing is read but by the wheel."""
+
+    def remove_reader(self, *_: object) -> None: ...
+
+    def go_on(self, seconds: float) -> None:
+        end_s = self.now_s + seconds
+        while due := [timer for timer in self.timers if not timer.is_cancelled and timer.when_s <= end_s]:
+            timer = min(due, key=lambda timer: timer.when_s)
+            self.timers.remove(timer)
+            self.now_s = max(self.now_s, timer.when_s)
+            timer.call()
+        self.now_s = end_s
+
+
+@pytest.fixture
+def loop() -> SteppedLoop:
+    return SteppedLoop()
+
+
+@pytest.fixture
+def wheel(loop: SteppedLoop) -> Iterator[Pump]:
+    pump = Pump(cast(asyncio.AbstractEventLoop, loop), interval_s=INTERVAL_S)
+    yield pump
+    pump.close()
+
+
+def connect_batched(wheel: Pump) -> tuple[socket.socket, Link, Recorder]:
+    peer, link, handler = connect(wheel)
     link.set_batched(True)
-    assert pump._timer is not None
-    link.set_batched(False)
-    await asyncio.sleep(0.05)
-    assert pump._timer is None
+    return peer, link, handler
+
+
+def flood(peer: socket.socket) -> int:
+    """Send all that the kernel takes."""
+    sent_bytes = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            sent_bytes += peer.send(bytes(65536))
+    return sent_bytes
+
+
+def test_a_batched_link_is_read_once_in_an_interval(wheel: Pump, loop: SteppedLoop) -> None:
+    peer, _, handler = connect_batched(wheel)
+    loop.go_on(10 * INTERVAL_S)
+    for _ in range(20):
+        peer.send(b"y")
+    assert handler.reads == 0
+    loop.go_on(INTERVAL_S)
+    assert (len(handler.data), handler.reads) == (20, 1)
     peer.close()
 
 
-async def test_links_on_the_wheel_are_read_in_company(pump: Pump) -> None:
-    peers, links = [], []
-    for _ in range(COMPANY + 2):
-        peer, link, _ = connect(pump)
-        link.set_batched(True)
-        peers.append(peer)
-        links.append(link)
-    await until(lambda: all(link.period_ticks == SLOTS for link in links))
-    await asyncio.sleep(0.1)
-    assert sorted(map(len, filter(None, pump._slots))) == [2, COMPANY]
+def test_a_flood_shortens_the_period_and_a_trickle_lengthens_it(wheel: Pump, loop: SteppedLoop) -> None:
+    peer, link, handler = connect_batched(wheel)
+    loop.go_on(10 * INTERVAL_S)
+    assert link.period_ticks == SLOTS
+    sent_bytes = 0
+    for shorter in (SLOTS // 2, SLOTS // 4):
+        sent_bytes += flood(peer)
+        while len(handler.data) < sent_bytes:
+            loop.go_on(INTERVAL_S / SLOTS)
+        assert link.period_ticks == shorter
+    loop.go_on(10 * INTERVAL_S)
+    assert link.period_ticks == SLOTS
+    peer.close()
+
+
+def test_the_wheel_stands_still_while_nothing_is_on_it(wheel: Pump) -> None:
+    peer, link, _ = connect_batched(wheel)
+    assert wheel._timer is not None
+    link.set_batched(False)
+    assert wheel._timer is None
+    peer.close()
+
+
+def test_links_on_the_wheel_are_read_in_company(wheel: Pump, loop: SteppedLoop) -> None:
+    peers, links, _ = zip(*(connect_batched(wheel) for _ in range(COMPANY + 2)), strict=True)
+    loop.go_on(10 * INTERVAL_S)
+    assert {link.period_ticks for link in links} == {SLOTS}
+    assert sorted(map(len, filter(None, wheel._slots))) == [2, COMPANY]
     for peer in peers:
         peer.close()
 
 
-async def test_a_newcomer_does_not_delay_those_on_the_wheel(pump: Pump) -> None:
-    peer, link, handler = connect(pump)
-    link.set_batched(True)
-    await until(lambda: link.period_ticks == SLOTS)
+def test_a_newcomer_does_not_delay_those_on_the_wheel(wheel: Pump, loop: SteppedLoop) -> None:
+    peer, _, handler = connect_batched(wheel)
+    loop.go_on(10 * INTERVAL_S)
     peer.send(b"wait for me")
-    began_s = asyncio.get_running_loop().time()
     newcomers = []
-    while not handler.data:
-        other_peer, other, _ = connect(pump)
-        other.set_batched(True)
-        newcomers.append(other_peer)
-        await asyncio.sleep(0.005)
-    assert asyncio.get_running_loop().time() - began_s < 0.1 + 0.15
+    for _ in range(25):
+        newcomers.append(connect_batched(wheel)[0])
+        loop.go_on(INTERVAL_S / 20)
+    assert handler.data == b"wait for me"
     for each in (peer, *newcomers):
         each.close()

@@ -6,11 +6,12 @@ import os
 import socket
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 from helpers.packets import av_batches
+from helpers.patience import PATIENCE_S, until
 from helpers.rtmp_peer import Peer
 from helpers.tools import requires
 
@@ -90,12 +91,6 @@ async def running(
     finally:
         await rig.server.stop(EndReason.SHUTDOWN)
         rig.pump.close()
-
-
-async def until(condition: Callable[[], object], timeout_s: float = 5.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
 
 
 def sent(batches: list[Batch]) -> list[bytes]:
@@ -265,7 +260,7 @@ async def test_a_wrong_password_does_not_pass_the_challenge() -> None:
 async def test_a_peer_that_never_begins_is_let_go() -> None:
     async with running(timeouts=Timeouts(handshake_s=0.2)) as rig:
         silent = socket.create_connection(rig.listen())
-        silent.settimeout(5)
+        silent.settimeout(PATIENCE_S)
         assert await asyncio.to_thread(silent.recv, 1) == b""
         silent.close()
         assert rig.server.refused["handshake_timeout"] == 1
@@ -285,7 +280,7 @@ async def test_connections_over_the_limit_are_refused_at_once() -> None:
     async with running(max_connections=2) as rig:
         address = rig.listen()
         peers = [socket.create_connection(address) for _ in range(3)]
-        peers[2].settimeout(5)
+        peers[2].settimeout(PATIENCE_S)
         assert await asyncio.to_thread(peers[2].recv, 1) == b""
         assert rig.server.refused["too_many_connections"] == 1
         for peer in peers:
@@ -299,7 +294,7 @@ async def test_garbage_ends_only_its_own_connection() -> None:
             number = await peer.publish("cam")
             vandal = socket.create_connection(address)
             vandal.sendall(b"GET / HTTP/1.1\r\n\r\n" + bytes(3000))
-            vandal.settimeout(5)
+            vandal.settimeout(PATIENCE_S)
             with contextlib.suppress(ConnectionResetError):
                 assert await asyncio.to_thread(vandal.recv, 1) == b""
             vandal.close()
@@ -311,7 +306,7 @@ async def test_garbage_ends_only_its_own_connection() -> None:
 async def played(viewer: Peer, pictures: int) -> list[tuple[int, int, bytes]]:
     """What a viewer is sent, up to so many pictures."""
     got: list[tuple[int, int, bytes]] = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while sum(1 for kind, _, body in got if kind == 9 and body[1] == 1) < pictures:
             event = await viewer.get(ev.MediaReceived)
             got += [(kind, ts, bytes(body)) for kind, ts, body in event.messages]

@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import pytest
 from helpers.packets import av_batches, new_stream
+from helpers.patience import until
 from helpers.recorder_rig import Rig, feed, make_plan
 
 from aircheck.containers.recover import Outcome, recover_file
@@ -151,9 +152,7 @@ async def test_a_cut_does_not_wait_for_data(rig: Rig, tmp_path: Path) -> None:
     recording = rig.recorder.record(stream, plan, requested_by="test")
     now_ns = rig.clock.wall_ns()
     await feed(stream, [replace(one, arrival_ns=now_ns) for one in with_data(av_batches(1400), 500)])
-    async with asyncio.timeout(3):
-        while not recording.completed:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
+    await until(lambda: recording.completed)
     assert counts(recording.completed) == [{"video": 25, "audio": 47, "data": 1}]
     await finish(rig, recording)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from helpers.packets import av_batches, new_stream
+from helpers.patience import until
 from helpers.recorder_rig import Rig, feed, make_plan, payloads, sent
 
 from aircheck.containers.mp4 import Mp4Writer
@@ -88,12 +89,6 @@ class Stall:
             write(writer, packets)
 
         monkeypatch.setattr(Mp4Writer, "write", slow_write)
-
-
-async def until(condition, timeout_s: float = 10.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 async def test_a_stalled_disk_loses_nothing_while_the_queue_has_room(
@@ -185,9 +180,7 @@ async def test_a_slow_catalogue_keeps_no_media_off_the_disk_and_its_rows_come_in
         stream = new_stream("cam")
         recording = rig.recorder.record(stream, make_plan(tmp_path), requested_by="test")
         await feed(stream, list(av_batches(2000)))
-        async with asyncio.timeout(0.9):
-            while recording.queued_bytes:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until(lambda: not recording.queued_bytes)
         (growing,) = (tmp_path / ".aircheck" / "growing").iterdir()
         assert growing.stat().st_size > 10_000
         assert rig.journal.history == []

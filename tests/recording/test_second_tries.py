@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from helpers.disks import needs_root, small_disk
 from helpers.packets import av_batches, new_stream
+from helpers.patience import until
 from helpers.recorder_rig import Rig, feed, make_plan, payloads, sent
 
 from aircheck.facts import EventKind, RecordingState, SegmentState
@@ -44,9 +45,10 @@ def plan_for(disk: FullDisk, tmp_path: Path, **changes: object) -> RecordingPlan
 
 
 async def until_complete(rig: Rig, count: int) -> None:
-    async with asyncio.timeout(10):
-        while [row.state for row in rig.journal.segment_rows.values()].count(SegmentState.COMPLETE) < count:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
+    def completed() -> int:
+        return [row.state for row in rig.journal.segment_rows.values()].count(SegmentState.COMPLETE)
+
+    await until(lambda: completed() >= count)
 
 
 @needs_root
@@ -61,9 +63,7 @@ async def test_files_of_a_recording_that_goes_on_are_named_when_there_is_room(
             SecondTries(rig.recorder, rig.journal, plan, rig.clock, first_s=0.05).run()
         )
         await feed(stream, BATCHES)
-        async with asyncio.timeout(10):
-            while EventKind.RECORDING_FAILED not in [event.kind for event in rig.journal.events]:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+        await until(lambda: EventKind.RECORDING_FAILED in [event.kind for event in rig.journal.events])
         assert list(disk.records.glob("*.mp4")) == []
         disk.make_room()
         await until_complete(rig, 2)
@@ -90,9 +90,7 @@ async def test_a_recording_that_had_failed_for_want_of_room_is_complete_in_the_e
         )
         disk.make_room()
         await until_complete(rig, 1)
-        async with asyncio.timeout(10):
-            while rig.journal.recordings[facts.id].state is not RecordingState.COMPLETE:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+        await until(lambda: rig.journal.recordings[facts.id].state is RecordingState.COMPLETE)
         tries.cancel()
     assert payloads(disk.records / "cam.mp4") == sent(BATCHES)
     assert rig.journal.events[-1].kind is EventKind.RECORDING_RECOVERED

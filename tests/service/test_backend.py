@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from helpers.http_backend import HttpBackend
+from helpers.patience import PATIENCE_S
 
 from aircheck.service import backend as module
 from aircheck.service.backend import Backend, BackendPlan, Reply
@@ -179,7 +180,7 @@ async def test_news_that_do_not_fit_are_dropped_and_counted(
         for _ in range(8):
             backend.tell(there.url, "news", {}, session_id="s1")
         assert backend.counters.dropped == 3
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await backend.stop(0.05)
         assert backend.counters.dropped == 8
 

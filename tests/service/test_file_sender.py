@@ -11,12 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from helpers.patience import PATIENCE_S
 
 from aircheck.service.content import Content, FileShrank
 from aircheck.service.file_sender import FileSender, Transfer
 
 DATA = os.urandom(5 << 20)
-PATIENCE_S = 10
 
 
 @pytest.fixture

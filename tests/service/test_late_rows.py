@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from helpers.facts_samples import a_recording, a_segment, a_stream
+from helpers.patience import PATIENCE_S, until
 
 from aircheck.catalog import Catalog
 from aircheck.facts import Event, EventKind, RecordingState, SegmentState
@@ -43,9 +44,7 @@ class Lock:
 
 
 async def until_written(journal: CatalogJournal) -> None:
-    async with asyncio.timeout(5):
-        while len(journal._late):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    await until(lambda: not len(journal._late))
 
 
 async def test_rows_of_a_locked_catalogue_are_written_when_it_is_free(
@@ -119,7 +118,7 @@ async def test_closing_does_not_wait_for_a_catalogue_that_stays_locked(
     journal = CatalogJournal(catalog)
     lock = Lock(tmp_path / "catalog.db")
     await journal.put_recording(RECORDING)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await journal.close()
     lock.release()
     assert "aircheck check --repair" in caplog.text

@@ -10,6 +10,7 @@ import pytest
 from helpers.facts_samples import SECOND_NS, START_NS, a_recording, a_stream
 from helpers.live_node import LiveNode
 from helpers.packets import av_batches, stream_facts
+from helpers.patience import PATIENCE_S
 from helpers.recorder_rig import make_plan
 
 from aircheck.app.node import Node
@@ -73,7 +74,7 @@ async def test_a_node_that_starts_after_a_crash_closes_what_was_live(tmp_path: P
     catalog = await Catalog.open(settings.catalog_path)
     await catalog.put_stream(a_stream("cut-off"))
     await catalog.close()
-    async with Node(settings) as node, asyncio.timeout(10):
+    async with Node(settings) as node, asyncio.timeout(PATIENCE_S):
         while await node.journal.live_streams():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         stream = await node.catalog.stream("cut-off")
@@ -110,7 +111,7 @@ async def test_a_stream_that_found_the_disk_full_is_recorded_once_there_is_room(
     monkeypatch.setattr(volume, "_free_bytes", lambda _: free_bytes[0])
     monkeypatch.setattr(publications, "RETRY_S", 0.05)
     records = tmp_path / "records"
-    async with LiveNode.opened(tmp_path) as node, asyncio.timeout(10):
+    async with LiveNode.opened(tmp_path) as node, asyncio.timeout(PATIENCE_S):
         plan = make_plan(records, min_free_bytes=1000)
         service = PublicationService(node.registry, node.recorder, node.journal, plan)
         told: list[tuple[str, str, str]] = []

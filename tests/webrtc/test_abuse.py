@@ -10,9 +10,10 @@ from functools import partial
 
 import pytest
 import uvloop
+from helpers.patience import PATIENCE_S, until
 from helpers.peers_world import PeersWorld
 from helpers.raw_peer import RawPeer, TcpRawPeer, offer
-from helpers.rtc_client import RtcClient, until
+from helpers.rtc_client import RtcClient
 
 from aircheck.facts import EndReason
 from aircheck.webrtc.errors import NameInUse, TooManyPeers
@@ -192,7 +193,7 @@ async def test_tcp_connections_that_talk_something_else_are_closed(junk: bytes) 
     async with PeersWorld.opened() as world:
         reader, writer = await asyncio.open_connection(*world.address)
         writer.write(junk)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             assert await reader.read() == b""
         writer.close()
         assert world.peers.errors["tcp_garbage"] == 1
@@ -202,7 +203,7 @@ async def test_tcp_connections_that_say_nothing_are_closed(monkeypatch: pytest.M
     monkeypatch.setattr("aircheck.webrtc.paths.TCP_PROOF_TIMEOUT_S", 0.1)
     async with PeersWorld.opened() as world:
         reader, writer = await asyncio.open_connection(*world.address)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             assert await reader.read() == b""
         writer.close()
 
@@ -211,7 +212,7 @@ async def test_tcp_connections_are_limited(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("aircheck.webrtc.port.MAX_TCP_PEERS", 2)
     async with PeersWorld.opened() as world:
         opened = [await asyncio.open_connection(*world.address) for _ in range(3)]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             assert await opened[2][0].read() == b""
         assert sum(isinstance(one, TcpPath) for one in world.peers.port._tcp_paths) == 2
         for _, writer in opened:

@@ -6,9 +6,9 @@ import socket
 from ipaddress import ip_address
 
 import pytest
+from helpers.patience import until
 from helpers.peers_world import PeersWorld
 from helpers.raw_peer import RawPeer, TcpRawPeer, offer
-from helpers.rtc_client import until
 
 from aircheck.webrtc.addresses import MAX_ADDRESSES, candidates, reachable_addresses
 

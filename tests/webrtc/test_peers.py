@@ -8,9 +8,10 @@ from functools import partial
 
 import pytest
 from helpers.packets import audio, batch, new_stream, video
+from helpers.patience import PATIENCE_S, until
 from helpers.peers_world import PeersWorld
 from helpers.raw_peer import offer
-from helpers.rtc_client import RtcClient, until
+from helpers.rtc_client import RtcClient
 
 from aircheck.facts import EndReason
 from aircheck.webrtc import peers as peers_module
@@ -38,7 +39,7 @@ async def test_a_client_watches_what_another_publishes() -> None:
         await publisher.publish(world.publish)
         await until(lambda: bool(world.listeners) and world.listeners["cam"].packets["vp8"] > 3)
         await viewer.play(world.play)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             picture = await viewer.received["video"].recv()
             sound = await viewer.received["audio"].recv()
         assert (picture.width, picture.height) == (160, 120)
@@ -53,7 +54,7 @@ async def test_who_watches_before_the_first_picture_hears_at_once_and_sees_when_
         await until(lambda: (stream := world.registry.find("cam")) is not None and bool(stream.tracks))
         await viewer.play(world.play, video_codecs=[codec])
         assert f"{codec}/90000" in viewer.answer
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await viewer.received["audio"].recv()
             begin.set()
             picture = await viewer.received["video"].recv()

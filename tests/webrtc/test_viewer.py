@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 from helpers.packets import AUDIO, batch, new_stream
-from helpers.rtc_client import until
+from helpers.patience import until
 from helpers.rtp_media import HandClock
 
 from aircheck.clock import Clock, SystemClock

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from helpers.patience import until
 from helpers.peers_world import PeersWorld
-from helpers.rtc_client import RtcClient, until
+from helpers.rtc_client import RtcClient
 
 
 async def test_a_peer_that_watches_joins_and_leaves_once() -> None:

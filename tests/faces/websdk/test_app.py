@@ -15,6 +15,7 @@ import pytest
 from helpers.certificates import TestCertificate
 from helpers.fake_peers import OFFER, FakePeers
 from helpers.live_node import LiveNode
+from helpers.patience import PATIENCE_S, until
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -24,8 +25,6 @@ from aircheck.faces.websdk.app import WebSdkApp
 from aircheck.faces.websdk.streams import SdkStreams
 from aircheck.facts import EndReason
 from aircheck.service.recorded_names import RecordedNames
-
-PATIENCE_S = 10
 
 
 class Port:
@@ -80,12 +79,6 @@ async def until_closed(socket: ClientConnection) -> int | None:
     async with asyncio.timeout(PATIENCE_S):
         await socket.wait_closed()
     return socket.close_code
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("path", ["/", "/websocket", "/a/b?token=s3cret", "/%D1%81"])
