@@ -10,7 +10,7 @@ import sys
 import tomllib
 from asyncio.subprocess import PIPE
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,7 @@ from aircheck.cli.importing import settings_over
 from aircheck.cli.views import clock_time, file_size
 from aircheck.containers.mp4 import Mp4Writer
 from aircheck.containers.recover import inspect_file
-from aircheck.facts import RecordingFacts, RecordingState, SegmentFacts
+from aircheck.facts import RecordingFacts, RecordingState, SegmentFacts, SegmentState
 from aircheck.recording.folder_lock import FolderLock
 from aircheck.settings import load_settings
 
@@ -145,6 +145,9 @@ def test_recordings_are_listed_newest_first(aircheck: Aircheck, tmp_path: Path) 
     found = json.loads(aircheck("ls", "--json").stdout)
     assert [recording["id"] for recording in found] == ["r2", "r1"]
     assert found[1]["segments"][0]["file_name"] == "old.mp4"
+    names = {field.name for field in fields(RecordingFacts)} | {"segments"}
+    assert [set(recording) for recording in found] == [names, names], "keys are there whatever their values"
+    assert set(found[1]["segments"][0]) == {field.name for field in fields(SegmentFacts)}
     filtered = json.loads(aircheck("ls", "--json", "--stream", "old").stdout)
     assert [recording["id"] for recording in filtered] == ["r1"]
     assert "No recordings of a stream 'neither'" in aircheck("ls", "--stream", "neither").stdout
@@ -220,6 +223,28 @@ def test_a_check_finds_what_is_missing(aircheck: Aircheck, tmp_path: Path) -> No
     answer = aircheck("check")
     assert answer.returncode == 1
     assert "the file is not there" in answer.stdout
+
+
+def test_a_check_after_a_crash_says_what_was_left_and_beside_a_server_what_grows(
+    aircheck: Aircheck, tmp_path: Path
+) -> None:
+    asyncio.run(put_recordings(tmp_path))
+    growing = tmp_path / "records" / "growing.mp4"
+    growing.write_bytes(bytes(5000))
+    for row in (
+        a_segment("s1", "r1", path=str(growing)),
+        a_segment("s2", "r2", path="", state=SegmentState.FAILED),
+    ):
+        asyncio.run(put_segment(tmp_path, row))
+    answer = aircheck("check")
+    assert answer.returncode == 1
+    assert "growing.mp4: unfinished, and nobody writes it: a crash left it" in answer.stdout
+    assert "aircheck recover" in answer.stdout
+    assert "0 growing, 1 to be finished" in answer.stdout
+    lock = FolderLock([tmp_path / "records" / ".aircheck"])
+    answer = aircheck("check")
+    lock.release()
+    assert (answer.returncode, "1 growing, 0 to be finished" in answer.stdout) == (0, True)
 
 
 def test_lengths_and_sizes_are_written_for_people() -> None:

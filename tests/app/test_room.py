@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import ByteSize
 
 from aircheck.app.node import Node
 from aircheck.settings import (

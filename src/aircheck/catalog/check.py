@@ -66,7 +66,8 @@ async def check(
 ) -> CheckReport:
     """Compare all rows with the disk and all files below `roots` (the record folders) with the rows.
 
-    Files for which `is_own` says so are left out.
+    Files for which `is_own` says so are left out. `stale_after_s` 0 means that no server runs: what is
+    unfinished was left so.
 
     Raises `CatalogError` when the database fails or a root is not there: then everything would seem lost.
     """
@@ -169,7 +170,9 @@ class _Check:
                     FindingKind.MISSING_FILE, row, f"the row is {row.state}, the file is not there"
                 )
             if status is not None and status.st_mtime_ns < self._stale_before_ns:
-                return _finding(FindingKind.STALE_ROW, row, f"the row is {row.state}, nobody writes the file")
+                return _finding(
+                    FindingKind.STALE_ROW, row, "unfinished, and nobody writes it: a crash left it"
+                )
         return None
 
     async def _look_again(self, row: SegmentFacts) -> None:

@@ -19,7 +19,7 @@ class FindingKind(StrEnum):
 REMEDIES = {
     FindingKind.MISSING_FILE: "mount or restore the disk that held it, or forget the recording",
     FindingKind.SIZE_MISMATCH: "something else changed the file; play it, and restore or forget it",
-    FindingKind.STALE_ROW: "nobody writes this file any more: the next start of the server finishes it",
+    FindingKind.STALE_ROW: "the next start of the server makes it whole; `aircheck recover` does it by hand",
     FindingKind.UNRECORDED_FILE: "repair puts a row for it",
     FindingKind.MOVED_FILE: "repair puts the new path into its row",
     FindingKind.COPIED_FILE: "keep the copy outside of the record folders, or delete it",

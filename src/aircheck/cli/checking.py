@@ -14,10 +14,13 @@ from aircheck.catalog.rebuild import ProbedClip, ProbedFile
 from aircheck.cli.views import console
 from aircheck.clip_note import decode_clip_note
 from aircheck.containers.recover import ForeignFileError, inspect_file
-from aircheck.recording.folder_lock import LOCK_NAME
+from aircheck.recording.folder_lock import LOCK_NAME, FolderLock
 from aircheck.segment_note import NoteError, decode_note
 from aircheck.settings import Settings
 from aircheck.settings.recording import HIDDEN_FOLDER
+
+_QUIET_S = 60.0
+"""So long a running server may leave a file alone that it records into."""
 
 
 class MediaProbe:
@@ -48,7 +51,14 @@ async def check_recordings(settings: Settings, *, repair: bool) -> bool:
     settings.catalog_path.parent.mkdir(parents=True, exist_ok=True)
     catalog = await Catalog.open(settings.catalog_path)
     try:
-        report = await check(catalog, roots, MediaProbe(), repair=repair, is_own=_own_files(settings))
+        report = await check(
+            catalog,
+            roots,
+            MediaProbe(),
+            repair=repair,
+            is_own=_own_files(settings),
+            stale_after_s=_QUIET_S if FolderLock.is_held(record.own_folders, settings.catalog.path) else 0,
+        )
     finally:
         await catalog.close()
     _show(report)

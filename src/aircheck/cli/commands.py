@@ -9,7 +9,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -92,8 +92,6 @@ def list_recordings(
     as_json: Annotated[bool, typer.Option("--json", help="For programs: one JSON document.")] = False,
 ) -> None:
     """List recordings, the newest first, whether the server runs or not."""
-    from aircheck.plain import to_plain
-
     settings = _settings(config)
     catalog = settings.catalog_path
     # Reading must not create a catalogue: without one there are no recordings.
@@ -101,7 +99,7 @@ def list_recordings(
     states = _states_of_now(settings, [facts for facts, _ in found])
     if as_json:
         rows = [
-            to_plain(facts) | {"state": state, "segments": [to_plain(each) for each in files]}
+            asdict(facts) | {"state": state, "segments": [asdict(each) for each in files]}
             for (facts, files), state in zip(found, states, strict=True)
         ]
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))

@@ -11,7 +11,6 @@ from aircheck.catalog import Catalog
 from aircheck.containers.survey import Survey, TrackSurvey, survey_file
 from aircheck.errors import ConfigError, ContainerError
 from aircheck.facts import GapFacts, RecordingFacts, RecordingState, SegmentFacts, SegmentState
-from aircheck.plain import to_plain
 from aircheck.segment_note import NoteError, decode_note
 from aircheck.service.clip_subjects import first_part
 
@@ -100,11 +99,11 @@ class Inspection:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "recording": to_plain(self.recording) if self.recording is not None else None,
+            "recording": asdict(self.recording) if self.recording is not None else None,
             "duration_ms": self.duration_ms,
             "wall_clock_ms": self.wall_clock_ms,
             "size_bytes": self.size_bytes,
-            "gaps": [to_plain(gap) for gap in self.gaps],
+            "gaps": [asdict(gap) for gap in self.gaps],
             "segments": [_part_json(part) for part in self.parts],
         }
 
@@ -173,7 +172,7 @@ def _survey(path: Path, progress: Progress | None) -> Survey:
 def _part_json(part: Part) -> dict[str, Any]:
     known = {
         "path": str(part.path),
-        "segment": to_plain(part.segment) if part.segment is not None else None,
+        "segment": asdict(part.segment) if part.segment is not None else None,
         "wall_clock_ms": part.wall_clock_ms,
         "drift_ms": part.drift_ms,
     }
@@ -195,7 +194,7 @@ def _part_json(part: Part) -> dict[str, Any]:
 
 
 def _track_json(track: TrackSurvey) -> dict[str, Any]:
-    return to_plain(track.facts) | {
+    return asdict(track.facts) | {
         "bitrate_bps": track.bitrate_bps,
         "start_ms": track.start_ms,
         "end_ms": track.end_ms,
