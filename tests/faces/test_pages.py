@@ -10,6 +10,8 @@ import httpx
 import pytest
 from helpers.http_world import World, make_recording
 
+from aircheck.faces.api.app import create_app
+
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
@@ -82,3 +84,29 @@ async def test_openapi_describes_every_route_with_an_operation_id(client: httpx.
     assert len(set(ids)) == len(ids) == 17
     assert all(operation["description"] and operation["tags"] for operation in operations)
     assert "HTTPValidationError" not in api["components"]["schemas"]
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("/docs/", "/docs"),
+        ("/api/v1/streams/?name=a%20b", "/api/v1/streams?name=a%20b"),
+        ("/rest-api", "/rest-api/"),
+        ("/client2", "/client2/index.html"),
+        ("/client2/examples", "/client2/examples/"),
+    ],
+)
+async def test_redirects_name_no_scheme_and_no_host(
+    world: World, tmp_path: Path, path: str, target: str
+) -> None:
+    """Behind a proxy with TLS the server knows neither."""
+    package = tmp_path / "package"
+    (package / "examples").mkdir(parents=True)
+    for folder in (package, package / "examples"):
+        (folder / "index.html").write_text("start")
+    async with world.serving() as services:
+        transport = httpx.ASGITransport(create_app(services, client2_dir=package))
+        async with httpx.AsyncClient(transport=transport, base_url="http://inside") as client:
+            answer = await client.get(path)
+    assert answer.is_redirect
+    assert answer.headers["location"] == target

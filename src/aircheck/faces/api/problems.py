@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from secrets import token_hex
+from urllib.parse import urlsplit, urlunsplit
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -164,8 +165,19 @@ def report_unexpected(error: Exception, scope: Scope, *, errors: Counter[str]) -
     return make_problem(500, detail, "look up the reference in the server's log, and report it")
 
 
+def _on_this_server(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    """A header of a redirect. Starlette adds missing slashes with the scheme and host that it sees, which
+    behind a proxy with TLS are not the browser's; all our redirects stay on this server and need neither."""
+    if name.lower() != b"location":
+        return name, value
+    parts = urlsplit(value.decode("latin-1"))
+    # Two slashes in front would make a host of the first folder.
+    path = "/" + parts.path.lstrip("/")
+    return name, urlunsplit(("", "", path, parts.query, parts.fragment)).encode("latin-1")
+
+
 class Boundary:
-    """The outermost layer: counts answers by status, and lets no exception out.
+    """The outermost layer: counts answers by status, keeps redirects here, and lets no exception out.
 
     Pure ASGI, because a layer of Starlette's `BaseHTTPMiddleware` would copy every chunk of every download.
     """
@@ -185,7 +197,10 @@ class Boundary:
             nonlocal is_started
             if message["type"] == "http.response.start":
                 is_started = True
-                self._responses[message["status"]] += 1
+                status = message["status"]
+                self._responses[status] += 1
+                if 300 <= status < 400:
+                    message = {**message, "headers": [_on_this_server(*each) for each in message["headers"]]}
             await send(message)
 
         try:
