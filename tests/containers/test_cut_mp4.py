@@ -220,8 +220,11 @@ def test_files_whose_pictures_are_encoded_otherwise_are_not_joined(recording: Pa
     other = encode_pattern(Pattern(duration_s=1, width=320, height=180))
     record(tmp_path / "other.mp4", other.packets, (other.video, other.audio))
 
-    with pytest.raises(ContainerError, match="encoded otherwise"):
+    with pytest.raises(ContainerError, match="encoded otherwise") as caught:
         join([Source(recording), Source(tmp_path / "other.mp4")], tmp_path / "joined.mp4")
+    assert "ffmpeg" in caught.value.remedy
+    with pytest.raises(ContainerError, match="h264 320x180, aac 48000 Hz after h264 160x96, aac 48000 Hz"):
+        join([Source(recording), Source(tmp_path / "other.mp4")], tmp_path / "joined.mkv")
     assert not (tmp_path / "joined.mp4").exists()
 
 

@@ -185,8 +185,12 @@ async def test_what_cannot_begin_stays_armed(tmp_path: Path) -> None:
 
 async def test_arming_the_same_twice_is_a_conflict(node: LiveNode) -> None:
     await node.control.start(CAM, requested_by="test", waits=True)
-    with pytest.raises(Conflict, match="armed already"):
+    with pytest.raises(Conflict, match="once, when it comes next") as caught:
         await node.control.start(CAM, requested_by="test", waits=True)
+    assert "nothing is left to do" in caught.value.remedy
+    with pytest.raises(Conflict, match="once, when it comes next") as caught:
+        await node.control.start(CAM, requested_by="test", keep_alive=True)
+    assert "to change how often" in caught.value.remedy
     await node.control.start(CAM, RecordingOptions(name="other"), requested_by="test", waits=True)
 
 

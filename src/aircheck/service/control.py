@@ -109,7 +109,7 @@ class ControlService:
             raise _no_stream(target)
         needs_arming = keep_alive or stream is None
         if needs_arming:
-            self._check_armable(target, plan)
+            self._check_armable(target, plan, keep_alive)
         recording = None if stream is None else self.record(stream, plan, requested_by)
         armed = None
         if needs_arming:
@@ -290,18 +290,29 @@ class ControlService:
                 remedy="make the folder writable for the server's user, or mount its disk",
             ) from error
 
-    def _check_armable(self, target: Target, plan: RecordingPlan) -> None:
+    def _check_armable(self, target: Target, plan: RecordingPlan, keep_alive: bool) -> None:
         wanted = (target.name, target.app, plan)
         armed = self._recorder.armed()
         twin = next((one for one in armed if (one.name, one.app, one.plan) == wanted), None)
         if twin is not None:
-            raise Conflict(
-                f"the same is armed already under the id {twin.id}", remedy="disarm that one, or leave it"
-            )
+            raise _armed_already(twin, keep_alive)
         if len(armed) >= ARMED_MAX:
             raise Conflict(
-                f"{len(armed)} recordings are armed already", remedy="disarm those that are not needed"
+                f"{len(armed)} recordings are armed already, which is the most there can be",
+                remedy="disarm those that are not needed: GET /api/v1/armed lists them",
             )
+
+
+def _armed_already(armed: Armed, keep_alive: bool) -> Conflict:
+    """Two would record the stream twice over."""
+    times = "each time it comes" if armed.keep_alive else "once, when it comes next"
+    remedy = f"nothing is left to do; DELETE /api/v1/armed/{armed.id} takes it back"
+    if keep_alive != armed.keep_alive:
+        remedy = f"to change how often, DELETE /api/v1/armed/{armed.id} and ask again"
+    return Conflict(
+        f"the stream {armed.name!r} will be recorded like this already, {times} (armed {armed.id})",
+        remedy=remedy,
+    )
 
 
 def _no_stream(target: Target) -> NotFound:

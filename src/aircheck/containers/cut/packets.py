@@ -17,6 +17,7 @@ from aircheck.containers.cut.source import Made, NothingThere, Progress, Range, 
 from aircheck.containers.flv import FlvWriter
 from aircheck.containers.matroska import MatroskaWriter, WebmWriter
 from aircheck.containers.mp4 import Mp4Writer
+from aircheck.containers.mp4.assemble import FOR_UNLIKE
 from aircheck.containers.mpegts import TsWriter
 from aircheck.errors import ContainerError
 from aircheck.media.packet import Packet
@@ -85,9 +86,23 @@ def _place(timeline: Timeline[Demuxer], reader: Demuxer, source: Source, is_one_
 def _check_alike(first: Demuxer, other: Demuxer, source: Source) -> None:
     if [_kind(track) for track in first.tracks] != [_kind(track) for track in other.tracks]:
         raise ContainerError(
-            f"the tracks of {source.path.name} are encoded otherwise than those before",
-            remedy="cut before the change and behind it",
+            f"{source.path.name} is encoded otherwise than what is before it: {_difference(first, other)}",
+            remedy=FOR_UNLIKE,
         )
+
+
+def _difference(first: Demuxer, other: Demuxer) -> str:
+    before, after = (", ".join(map(_told, file.tracks)) for file in (first, other))
+    return f"{after} after {before}" if before != after else f"both are {after}, by encoders set differently"
+
+
+def _told(track: Track) -> str:
+    """What people know a track by: `h264 1280x720`, `aac 48000 Hz`."""
+    return (
+        f"{track.codec} {track.width}x{track.height}"
+        if track.is_video
+        else f"{track.codec} {track.sample_rate} Hz"
+    )
 
 
 def _kind(track: Track) -> tuple[str, bytes, int, int]:

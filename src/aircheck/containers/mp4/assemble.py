@@ -22,6 +22,9 @@ from aircheck.errors import ContainerError
 Progress = Callable[[int, int], None]
 """Called now and then with the bytes copied and the bytes in all."""
 
+FOR_UNLIKE = "put only what is encoded alike into one file; clips of each part and ffmpeg help with the rest"
+"""What to do about media that one file cannot describe."""
+
 _COPIED_ALONG_BYTES = 4096
 """What may lie between two samples and is copied with them: fewer, larger copies."""
 _COPY_BYTES = 64 << 20
@@ -263,7 +266,7 @@ class Assembly:
             if track.samples and not 0 < run.first_dts - track.last_dts <= U32_MAX:
                 raise ContainerError(
                     f"the times of track {header.id} ({header.codec}) do not follow each other",
-                    remedy="name the parts in their order; parts of different streams can be joined, not cut",
+                    remedy="name the files in the order in which they were recorded",
                 )
             track.append(run, place)
 
@@ -272,7 +275,7 @@ class Assembly:
         if track.header != header:
             raise ContainerError(
                 f"track {header.id} ({header.codec}) is encoded otherwise in one part than in another",
-                remedy="cut before the change and behind it",
+                remedy=FOR_UNLIKE,
             )
         return track
 
