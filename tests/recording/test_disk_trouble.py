@@ -14,6 +14,7 @@ from helpers.recorder_rig import Rig, feed, make_plan, payloads, sent
 
 from aircheck.containers.mp4 import Mp4Writer
 from aircheck.facts import EventKind, GapReason, RecordingFacts, RecordingState
+from aircheck.recording import filing
 from aircheck.recording.segment import Segment
 
 
@@ -165,9 +166,10 @@ async def test_a_segment_that_cannot_be_opened_is_tried_again(
 
 
 async def test_a_slow_catalogue_keeps_no_media_off_the_disk_and_its_rows_come_in_order(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Media that waits for a row is what a crash would cost."""
+    monkeypatch.setattr(filing, "SLOW_ROW_S", 0.2)
     go = asyncio.Event()
     async with Rig(tmp_path) as rig:
         put_recording = rig.journal.put_recording
@@ -184,6 +186,7 @@ async def test_a_slow_catalogue_keeps_no_media_off_the_disk_and_its_rows_come_in
         (growing,) = (tmp_path / ".aircheck" / "growing").iterdir()
         assert growing.stat().st_size > 10_000
         assert rig.journal.history == []
+        await until(lambda: "grows without its row" in caplog.text)
         stopping = asyncio.create_task(rig.finish(recording))
         await asyncio.sleep(0.1)
         go.set()

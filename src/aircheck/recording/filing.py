@@ -36,6 +36,10 @@ from aircheck.tasks import TaskGroup
 
 _log = logging.getLogger(__name__)
 
+SLOW_ROW_S = 3.0
+"""A row takes milliseconds, on a machine that has much else to do tenths of a second. With one that is so
+late something is wrong; its file grows without it meanwhile."""
+
 
 class Filing:
     """Opens the segments of recordings and makes them final. `tasks` owns the work in the background."""
@@ -135,10 +139,11 @@ class Filing:
             await self._continuations.begin(recording, segment)
         row = self._tasks.spawn(self._write_growing(recording, segment), f"row {segment.facts.id}")
         await asyncio.wait({row}, timeout=ROW_TIMEOUT_S)
-        if not row.done():
-            _log.error("catalogue is slow, the file is there before its row segment=%s", segment.facts.id)
         segment.open()
-        await asyncio.wait({row})
+        await asyncio.wait({row}, timeout=SLOW_ROW_S)
+        if not row.done():
+            _log.warning("catalogue is slow, a file grows without its row segment=%s", segment.facts.id)
+            await asyncio.wait({row})
         if self._continuations.of(segment) is None:
             await self._reports.say(EventKind.SEGMENT_CREATED, recording, segment.facts)
         else:
