@@ -130,13 +130,13 @@ class AudioConversion:
             self._pass_without_sound(batch)
             return
         self._waiting.add(batch)
+        self.idle.clear()
         if self._job is None:
             self._start_when_due()
         elif self._waiting.is_too_long(batch.arrival_ns):
             self._fall_behind()
 
     def deliver_past(self, batch: Batch, recipient: Recipient) -> None:
-        self.idle.clear()
         """What one recipient gets before it gets what the others get; before the first of those."""
         if self._is_converting:
             self.deliver(batch)
@@ -186,12 +186,6 @@ class AudioConversion:
 
     # jobs
 
-    def _start_job(self) -> None:
-        """Give the worker what waits; when nothing does any more and the stream has ended, the rest."""
-        batches = self._waiting.take_some()
-        is_last = self._end_reason is not None and not self._waiting.batches
-        job = self._job = Job(batches, [self._runs(batch) for batch in batches], is_last)
-        self.idle.clear()
     def _start_when_due(self) -> None:
         loop = asyncio.get_running_loop()
         due_s = self._began_s + INTERVAL_S
@@ -200,15 +194,21 @@ class AudioConversion:
         elif self._timer is None:
             self._timer = loop.call_at(due_s, self._go_on)
 
-        loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._workshop.threads, self._work, job)
+    def _start_job(self) -> None:
+        """Give the worker what waits; when nothing does any more and the stream has ended, the rest."""
         self._stop_timer()
+        batches = self._waiting.take_some()
+        is_last = self._end_reason is not None and not self._waiting.batches
+        job = self._job = Job(batches, [self._runs(batch) for batch in batches], is_last)
+        self.idle.clear()
+        loop = asyncio.get_running_loop()
+        self._began_s = loop.time()
+        work = loop.run_in_executor(self._workshop.threads, self._work, job)
         work.add_done_callback(lambda done: self._take_result(job, done))
 
     def _runs(self, batch: Batch) -> list[Run]:
         groups = groupby((p for p in batch.packets if p.track.is_audio), key=lambda packet: id(packet.track))
         runs = [list(group) for _, group in groups]
-        self._began_s = loop.time()
         return [Run(run, self._is_transcoded(run[0].track)) for run in runs]
 
     def _work(self, job: Job) -> list[list[Packet]]:
@@ -234,17 +234,17 @@ class AudioConversion:
             self._is_hurried = False
             self.idle.set()
 
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _result(self, job: Job, done: asyncio.Future[list[list[Packet]]]) -> list[list[Packet]]:
         """What the worker made; if it failed, sound that needed no work."""
         error = asyncio.CancelledError() if done.cancelled() else done.exception()
         if error is None:
             self._count(job.transcoded_packets, self._sound.take_failed())
             return done.result()
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
         self._count(job.transcoded_packets, job.transcoded_packets, error)
         return [[p for run in runs if not run.is_transcoded for p in run.packets] for runs in job.sounds]
 
