@@ -243,8 +243,13 @@ def test_a_check_after_a_crash_says_what_was_left_and_beside_a_server_what_grows
     assert "0 growing, 1 to be finished" in answer.stdout
     lock = FolderLock([tmp_path / "records" / ".aircheck"])
     answer = aircheck("check")
-    lock.release()
     assert (answer.returncode, "1 growing, 0 to be finished" in answer.stdout) == (0, True)
+    os.utime(growing, (1, 1))
+    assert "a crash left it" in aircheck("check").stdout
+    with growing.open("ab"):
+        answer = aircheck("check")
+    assert (answer.returncode, "1 growing, 0 to be finished" in answer.stdout) == (0, True), "it is paused"
+    lock.release()
 
 
 def test_lengths_and_sizes_are_written_for_people() -> None:

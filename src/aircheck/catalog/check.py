@@ -48,6 +48,9 @@ Progress = Callable[[int, int], None]
 IsOwn = Callable[[Path], bool]
 """Whether a file is the server's own, and no recording: the database, a lock."""
 
+IsWritten = Callable[[Path], bool]
+"""Whether a file that has not grown for long is open for writing all the same. Called in a thread."""
+
 
 def _never(_path: Path) -> bool:
     return False
@@ -60,6 +63,7 @@ async def check(
     *,
     repair: bool = False,
     is_own: IsOwn = _never,
+    is_written: IsWritten = _never,
     progress: Progress | None = None,
     stale_after_s: float = 60.0,
     clock: Clock | None = None,
@@ -76,7 +80,8 @@ async def check(
             f"the record folder {gone[0]} is not there", remedy="mount its disk, or correct the settings"
         )
     now_ns = (clock or SystemClock()).wall_ns()
-    run = _Check(catalog, probe, repair, progress, stale_before_ns=now_ns - round(stale_after_s * 1e9))
+    stale_before_ns = now_ns - round(stale_after_s * 1e9)
+    run = _Check(catalog, probe, repair, progress, is_written, stale_before_ns=stale_before_ns)
     await run.rows()
     for root in _outermost(roots):
         await run.files(root, is_own)
@@ -118,6 +123,7 @@ class _Check:
         probe: FileProbe,
         repair: bool,
         progress: Progress | None,
+        is_written: IsWritten,
         *,
         stale_before_ns: int,
     ) -> None:
@@ -127,6 +133,7 @@ class _Check:
         self._probe = probe
         self._repair = repair
         self._progress = progress
+        self._is_written = is_written
         self._stale_before_ns = stale_before_ns
 
     async def rows(self) -> None:
@@ -146,7 +153,7 @@ class _Check:
             for file in files:
                 self.report.files += 1
                 if (row := rows.get(file.path_text)) is not None:
-                    self._count(row, file)
+                    await self._count(row, file)
                 elif (probed := await self._look_into(file)) is not None:
                     unknown.append((file, probed))
             await self._place(root, unknown)
@@ -169,11 +176,15 @@ class _Check:
                 return _finding(
                     FindingKind.MISSING_FILE, row, f"the row is {row.state}, the file is not there"
                 )
-            if status is not None and status.st_mtime_ns < self._stale_before_ns:
+            if status is not None and self._is_stale(Path(row.path), status.st_mtime_ns):
                 return _finding(
                     FindingKind.STALE_ROW, row, "unfinished, and nobody writes it: a crash left it"
                 )
         return None
+
+    def _is_stale(self, path: Path, modified_ns: int) -> bool:
+        """Whether nobody writes a file that is unfinished. Blocks: it may ask the disk."""
+        return modified_ns < self._stale_before_ns and not self._is_written(path)
 
     async def _look_again(self, row: SegmentFacts) -> None:
         """With a fresh row: the recorder may have completed or renamed the segment just now."""
@@ -186,11 +197,11 @@ class _Check:
         else:
             self.report.findings.append(finding)
 
-    def _count(self, row: SegmentFacts, file: _File) -> None:
+    async def _count(self, row: SegmentFacts, file: _File) -> None:
         """A file that a row knows."""
         if row.state not in _UNFINISHED:
             self.report.catalogued += 1
-        elif file.modified_ns < self._stale_before_ns:
+        elif await asyncio.to_thread(self._is_stale, file.path, file.modified_ns):
             self.report.awaiting_finalize += 1
         else:
             self.report.growing += 1
@@ -238,12 +249,12 @@ class _Check:
     async def _recorded_elsewhere(self, file: _File, segment: SegmentFacts, row: SegmentFacts) -> None:
         """A file whose segment has a row with another path."""
         if await asyncio.to_thread(_is_same_file, file.path, row.path):
-            self._count(row, file)
+            await self._count(row, file)
         elif row.id in self.missing:
             await self._moved(row, segment)
         elif row.state in _UNFINISHED:
             # It has its final name; its row is about to follow.
-            self._count(row, file)
+            await self._count(row, file)
         else:
             self._fault(_finding(FindingKind.COPIED_FILE, segment, f"the same segment as {row.path}"))
 

@@ -11,6 +11,7 @@ from aircheck.catalog import Catalog
 from aircheck.catalog.check import check
 from aircheck.catalog.findings import CheckReport, Finding
 from aircheck.catalog.rebuild import ProbedClip, ProbedFile
+from aircheck.cli.recovering import is_being_written
 from aircheck.cli.views import console
 from aircheck.clip_note import decode_clip_note
 from aircheck.containers.recover import ForeignFileError, inspect_file
@@ -57,12 +58,21 @@ async def check_recordings(settings: Settings, *, repair: bool) -> bool:
             MediaProbe(),
             repair=repair,
             is_own=_own_files(settings),
+            is_written=_is_written,
             stale_after_s=_QUIET_S if FolderLock.is_held(record.own_folders, settings.catalog.path) else 0,
         )
     finally:
         await catalog.close()
     _show(report)
     return report.is_clean
+
+
+def _is_written(path: Path) -> bool:
+    """Whether somebody has it open for writing: a recording that is paused, or whose publisher is lost."""
+    try:
+        return is_being_written(path)
+    except OSError:
+        return False
 
 
 def _own_files(settings: Settings) -> Callable[[Path], bool]:

@@ -26,7 +26,7 @@ def recover_files(files: Sequence[Path], *, force: bool) -> bool:
 def _recover(path: Path, progress: Progress, *, force: bool) -> bool:
     task = progress.add_task(path.name, total=None)
     try:
-        if _is_being_written(path):
+        if is_being_written(path):
             progress.console.print(f"{path}: left as it is, another program is writing it", markup=False)
             return False
         recovery = recover_file(
@@ -57,7 +57,7 @@ def _told(recovery: Recovery) -> str:
             return "left as it is, not a recording of this program (--force if you know better)"
 
 
-def _is_being_written(path: Path) -> bool:
+def is_being_written(path: Path) -> bool:
     """Whether some process has the file open for writing: the kernel grants no read lease then (fcntl(2)).
 
     False also where leases cannot be had: on other people's files and on network file systems.
