@@ -21,6 +21,7 @@ class Listener:
     """A subscriber that counts packets by codec."""
 
     is_live = False
+    backlog_ratio = 0.0
 
     def __init__(self) -> None:
         self.packets: Counter[str] = Counter()
@@ -46,7 +47,7 @@ class PeersWorld:
     @classmethod
     @asynccontextmanager
     async def opened(
-        cls, *, host: str = "127.0.0.1", access: AccessService | None = None, **rules: object
+        cls, *, host: str = "127.0.0.1", port: int = 0, access: AccessService | None = None, **rules: object
     ) -> AsyncIterator[PeersWorld]:
         registry = Registry()
         peers = Peers(
@@ -55,7 +56,7 @@ class PeersWorld:
             SystemClock(),
             rules=PeerRules(back_buffer_bytes=1 << 24, **rules),  # type: ignore[arg-type]
         )
-        await peers.listen(host, 0)
+        await peers.listen(host, port)
         try:
             yield cls(peers, registry)
         finally:

@@ -10,13 +10,13 @@ from helpers.patience import until
 from helpers.peers_world import PeersWorld
 from helpers.raw_peer import RawPeer, TcpRawPeer, offer
 
-from aircheck.webrtc.addresses import MAX_ADDRESSES, candidates, reachable_addresses
+from aircheck.webrtc.addresses import MAX_ADDRESSES, candidates, reachable_addresses, resolved
 
 
 def test_an_address_that_is_listened_on_is_listed() -> None:
     assert reachable_addresses("127.0.0.1") == ("127.0.0.1",)
     assert reachable_addresses("::1") == ("::1",)
-    assert reachable_addresses("localhost") == ("127.0.0.1",)
+    assert resolved("localhost") == "127.0.0.1"
 
 
 def test_public_addresses_come_first_and_none_twice() -> None:
@@ -42,7 +42,7 @@ def test_lists_are_bounded() -> None:
 
 
 def test_candidates_prefer_udp_and_the_first_address() -> None:
-    lines = candidates(["192.0.2.1", "::1"], 8189)
+    lines = candidates(["192.0.2.1", "::1"], ["192.0.2.1", "::1"], 8189)
     assert lines[0] == "1 1 udp 2130706431 192.0.2.1 8189 typ host"
     assert lines[3].endswith(" ::1 8189 typ host tcptype passive")
     priorities = [int(line.split()[3]) for line in lines]

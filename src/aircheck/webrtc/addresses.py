@@ -17,8 +17,10 @@ _IF_INET6 = Path("/proc/net/if_inet6")
 _GLOBAL_SCOPE = "00"
 
 
-def reachable_addresses(host: str, public: Iterable[str] = ()) -> tuple[str, ...]:
-    """Public addresses first, then those that the port listens on. Of all, when it listens on all.
+def reachable_addresses(
+    host: str, public: Iterable[str] = (), *, also: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """Public addresses first, then those that the port listens on (all, when it does on all), then `also`.
 
     Addresses of this machine alone are listed only where the port listens on nothing else.
     """
@@ -28,18 +30,25 @@ def reachable_addresses(host: str, public: Iterable[str] = ()) -> tuple[str, ...
         if host == "::":
             found += _ipv6_of_interfaces()
     else:
-        found.append(str(ip_address(socket.gethostbyname(host) if _is_name(host) else host)))
-    return tuple(dict.fromkeys(found))[:MAX_ADDRESSES] or ("127.0.0.1",)
+        found.append(str(ip_address(host)))
+    return tuple(dict.fromkeys((*found[:MAX_ADDRESSES], *also))) or ("127.0.0.1",)
 
 
-def candidates(addresses: Iterable[str], port: int) -> tuple[str, ...]:
-    """Values of `a=candidate`: each address by UDP, then each by TCP."""
+def resolved(host: str) -> str:
+    """The address that a name to listen on stands for. Raises OSError."""
+    return socket.gethostbyname(host) if _is_name(host) else host
+
+
+def candidates(udp: Iterable[str], tcp: Iterable[str], port: int) -> tuple[str, ...]:
+    """Values of `a=candidate`: each address that is reached by UDP, then each by TCP."""
     lines = []
-    for i, address in enumerate(addresses):
-        udp, tcp = (_priority(one, 65535 - i) for one in (_UDP_PREFERENCE, _TCP_PREFERENCE))
-        lines.append((0, f"{i + 1} 1 udp {udp} {address} {port} typ host"))
-        lines.append((1, f"{i + 101} 1 tcp {tcp} {address} {port} typ host tcptype passive"))
-    return tuple(line for _, line in sorted(lines, key=lambda pair: pair[0]))
+    for i, address in enumerate(udp):
+        priority = _priority(_UDP_PREFERENCE, 65535 - i)
+        lines.append(f"{i + 1} 1 udp {priority} {address} {port} typ host")
+    for i, address in enumerate(tcp):
+        priority = _priority(_TCP_PREFERENCE, 65535 - i)
+        lines.append(f"{i + 101} 1 tcp {priority} {address} {port} typ host tcptype passive")
+    return tuple(lines)
 
 
 def _priority(type_preference: int, local_preference: int) -> int:

@@ -41,6 +41,8 @@ class PeerContext:
     clock: Clock
     timeouts: PeerTimeouts
     errors: Counter[str]
+    candidates: Callable[[], tuple[str, ...]]
+    """The ways to the port, as values of `a=candidate`."""
 
 
 class Peer:
@@ -78,7 +80,6 @@ class Peer:
         self._ice: IceAgent[Path] = IceAgent()
         self._ufrags: set[str] = set()
         self._agreement: negotiate.Agreement | None = None
-        self._candidates: tuple[str, ...] = ()
         self._dtls: DtlsSession | None = None
         self._srtp: SrtpSession | None = None
         self._early: list[bytes] = []
@@ -124,18 +125,18 @@ class Peer:
 
     # signalling
 
-    def way_to_us(self, candidates: tuple[str, ...]) -> Transport:
+    def way_to_us(self) -> Transport:
         """What the answer says of it; from now on checks with these credentials find this peer."""
         self._register_ufrags()
         credentials = self._ice.credentials
+        context = self._context
         return Transport(
-            credentials.ufrag, credentials.password, self._context.identity.fingerprint, candidates
+            credentials.ufrag, credentials.password, context.identity.fingerprint, context.candidates()
         )
 
-    def agree(self, agreement: negotiate.Agreement, candidates: tuple[str, ...]) -> None:
+    def agree(self, agreement: negotiate.Agreement) -> None:
         """What the offer and our answer came to; from now on the peer may connect."""
         self._agreement = agreement
-        self._candidates = candidates
         self.answer = agreement.answer
         self.lines = agreement.lines
 
@@ -160,7 +161,7 @@ class Peer:
             )
         self._ice.restart()
         self._heard_s = self._context.clock.monotonic_s()
-        return ice_fragment(self.lines[0], self.way_to_us(self._candidates))
+        return ice_fragment(self.lines[0], self.way_to_us())
 
     def close(self, reason: EndReason = EndReason.UNPUBLISHED, info: str = "") -> None:
         """End in good order. Idempotent."""

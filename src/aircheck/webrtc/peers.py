@@ -21,7 +21,7 @@ from aircheck.hub.registry import Registry, StreamNameInUse
 from aircheck.hub.stream import Stream
 from aircheck.media.track import Track
 from aircheck.webrtc import negotiate
-from aircheck.webrtc.addresses import candidates, reachable_addresses
+from aircheck.webrtc.addresses import candidates, reachable_addresses, resolved
 from aircheck.webrtc.answers import Transport
 from aircheck.webrtc.dtls import Identity
 from aircheck.webrtc.errors import (
@@ -40,6 +40,7 @@ from aircheck.webrtc.port import Port
 from aircheck.webrtc.publisher import Publisher, promised_tracks
 from aircheck.webrtc.states import Info, PeerKind, PeerTimeouts
 from aircheck.webrtc.status import PeersStatus
+from aircheck.webrtc.this_machine import is_loopback
 from aircheck.webrtc.transcoding import Transcoding
 from aircheck.webrtc.viewer import Viewer, wanted_of
 from aircheck.wire import sdp
@@ -90,12 +91,13 @@ class Peers:
         self._registry = registry
         self._gatekeeper = gatekeeper
         self.transcoding = Transcoding()
-        self._context = PeerContext(self.port, Identity(), clock, self.rules.timeouts, self.errors)
+        self._context = PeerContext(
+            self.port, Identity(), clock, self.rules.timeouts, self.errors, self._candidates
+        )
         self._loop = loop
         self._peers: dict[str, Peer] = {}
         self._reserved: dict[tuple[str, str], Peer] = {}
         """Names of publishers that have not connected yet."""
-        self._candidates: tuple[str, ...] = ()
         self._ticker: asyncio.TimerHandle | None = None
         self._is_closing = False
 
@@ -127,11 +129,20 @@ class Peers:
 
     async def listen(self, host: str, port: int) -> tuple[str, int]:
         """Open the port. Raises OSError."""
-        address = await self.port.listen(host, port)
-        reachable = reachable_addresses(host, self.rules.public_addresses)
-        self._candidates = candidates(reachable, address[1])
+        # Who names public addresses has ways of his own from there to loopback.
+        host = resolved(host)
+        is_for_this_machine = is_loopback(host) and not self.rules.public_addresses
+        address = await self.port.listen(host, port, is_for_this_machine=is_for_this_machine)
         self._ticker = self._loop.call_later(TICK_S, self._tick)
         return address
+
+    def _candidates(self) -> tuple[str, ...]:
+        """The ways to the port as they are now: networks come and go."""
+        host, port = self.port.address
+        reachable = reachable_addresses(host, self.rules.public_addresses)
+        if self.port.udp_host == host:
+            return candidates(reachable, reachable, port)
+        return candidates(reachable_addresses(self.port.udp_host, also=(host,)), reachable, port)
 
     def stop_taking(self) -> None:
         """Let nobody in any more."""
@@ -281,11 +292,11 @@ class Peers:
 
     def _agree(self, peer: Peer, answer: Callable[[Transport], negotiate.Agreement]) -> None:
         try:
-            agreement = answer(peer.way_to_us(self._candidates))
+            agreement = answer(peer.way_to_us())
         except AircheckError:
             peer.abandon()
             raise
-        peer.agree(agreement, self._candidates)
+        peer.agree(agreement)
         self._peers[peer.id] = peer
         self.accepted += 1
         _log.info("WebRTC peer accepted peer=%s address=%s", peer, peer.attempt.remote_address)

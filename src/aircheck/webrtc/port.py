@@ -16,6 +16,7 @@ from collections import Counter
 
 from aircheck.clock import Clock
 from aircheck.webrtc.paths import Address, Path, PeerHandler, TcpPath, UdpPath
+from aircheck.webrtc.this_machine import open_for_this_machine
 from aircheck.wire import stun
 
 _log = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ class Port:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock) -> None:
         self.address: Address = ("", 0)
+        self.udp_host = ""
+        """What UDP is bound to: all addresses also where the port is for this machine alone."""
         self.errors: Counter[str] = Counter()
         self.received_packets = 0
         self.received_bytes = 0
@@ -53,10 +56,12 @@ class Port:
         self._tcp_paths: set[TcpPath] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    async def listen(self, host: str, port: int) -> Address:
+    async def listen(self, host: str, port: int, *, is_for_this_machine: bool = False) -> Address:
         """Open UDP and TCP on one number; 0 takes a free one. Raises OSError."""
         for attempt in range(_PORT_ATTEMPTS):
-            sock = _open_udp(host, port)
+            local = open_for_this_machine(port) if is_for_this_machine else None
+            self.udp_host = host if local is None else "0.0.0.0"
+            sock = local or _open_udp(host, port)
             self.address = (host, sock.getsockname()[1])
             try:
                 listener = _open_tcp(host, self.address[1])
