@@ -7,9 +7,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from helpers.packets import stream_facts
 from pydantic import ByteSize
 
 from aircheck.app.node import Node
+from aircheck.facts import EndReason
+from aircheck.hub.stream import Stream
 from aircheck.settings import (
     HttpSettings,
     Listen,
@@ -53,3 +56,13 @@ async def test_a_reserve_that_the_disk_does_not_have_is_told_at_start(
     assert ("no recording can begin" in volume["last_error"]) == (status == 503)
     assert len(told) == (1 if status == 503 else 0)
     assert all("min_free_bytes" in line for line in told)
+
+
+async def test_streams_that_could_not_be_recorded_are_counted(tmp_path: Path) -> None:
+    async with Node(settings(tmp_path, 1 << 60)) as node:
+        stream = Stream(stream_facts())
+        node.registry.publish(stream)
+        status = node.services.health.node()
+        node.registry.end(stream, EndReason.UNPUBLISHED, 1)
+    assert status.errors["record"] == 1
+    assert status.catalog.late_rows == 0

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from aircheck.faces.api.metrics import METRICS
 from aircheck.facts import RecordingState
-from aircheck.service.health import NodeStatus, VolumeStatus
+from aircheck.service.health import CatalogStatus, NodeStatus, VolumeStatus
 from aircheck.service.recordings import RecordingHealth
 
 
@@ -63,6 +63,21 @@ async def test_scrape_shows_streams_recordings_volumes_and_the_node(
     assert samples["aircheck_errors_total"] == [({"kind": "protocol"}, 5)]
     assert samples["aircheck_event_loop_lag_max_seconds"] == [({}, 0.02)]
     assert "process_open_fds" in samples
+
+
+async def test_what_the_catalogue_and_the_backend_refuse_is_counted(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    world.live_streams = [make_stream(subscriber_errors=1)]
+    world.node = NodeStatus(
+        catalog=CatalogStatus(7, {"full": 2}, 0.01, 0.3), backend_calls={"asked": 5, "refused": 3}
+    )
+    samples = await scrape(client)
+    assert samples["aircheck_catalog_late_rows"] == [({}, 7)]
+    assert samples["aircheck_catalog_write_errors_total"] == [({"trouble": "full"}, 2)]
+    assert samples["aircheck_catalog_commit_max_seconds"] == [({}, 0.3)]
+    assert ({"outcome": "refused"}, 3) in samples["aircheck_backend_calls_total"]
+    assert [count for _, count in samples["aircheck_stream_subscriber_errors_total"]] == [1]
 
 
 async def test_labels_vanish_with_their_stream(world: World, client: httpx.AsyncClient) -> None:

@@ -235,4 +235,12 @@ def make_stream(stream_id: str = "media-1", **changes: object) -> StreamStatus:
     return StreamStatus(replace(facts, **changes), **counters)
 
 
-_COUNTERS = {"packets", "size_bytes", "bitrate_bps", "gaps", "dropped_packets", "subscribers"}
+_COUNTERS = {
+    "packets",
+    "size_bytes",
+    "bitrate_bps",
+    "gaps",
+    "dropped_packets",
+    "subscribers",
+    "subscriber_errors",
+}

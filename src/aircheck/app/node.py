@@ -327,7 +327,7 @@ class Node:
                 LiveState(
                     self.recorder,
                     self.rtmp,
-                    self.access,
+                    self.publications,
                     self.journal,
                     self.hooks,
                     backend=self.backend,

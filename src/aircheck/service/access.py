@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-from collections import Counter
 from collections.abc import Collection, Mapping
 
 from aircheck.hub.gatekeeper import Admission, Attempt
@@ -28,7 +27,6 @@ class AccessService:
         tokens: Collection[str] = (),
         keys: Collection[str] = (),
     ) -> None:
-        self.refused: Counter[str] = Counter()
         self._users = dict(users or {})
         self._tokens = tuple(tokens)
         self._keys = tuple(keys)
@@ -51,7 +49,6 @@ class AccessService:
             return Admission(True, login=login)
         if _is_one_of(attempt.query.get("token", ""), self._tokens) or _is_one_of(attempt.name, self._keys):
             return _ALLOWED
-        self.refused["publish"] += 1
         has_some = bool(attempt.query.keys() & {"user", "token"})
         return Admission(False, reason=_UNKNOWN if has_some else _NEEDED, remedy=_REMEDY)
 

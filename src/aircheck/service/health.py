@@ -31,6 +31,16 @@ class VolumeStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class CatalogStatus:
+    """How the catalogue keeps up. `late_rows` wait until it takes them; the mapping is by trouble."""
+
+    late_rows: int = 0
+    write_errors: Mapping[str, int] = field(default_factory=dict)
+    last_commit_s: float = 0.0
+    max_commit_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class NodeStatus:
     """Totals of this process since it was started. The mappings are by protocol, by reason and by kind."""
 
@@ -43,6 +53,9 @@ class NodeStatus:
     transcoded: Mapping[str, int] = field(default_factory=dict)
     """Packets of sound that a container could not hold, by what became of them."""
     webrtc: PeersStatus = field(default_factory=PeersStatus)
+    catalog: CatalogStatus = field(default_factory=CatalogStatus)
+    backend_calls: Mapping[str, int] = field(default_factory=dict)
+    """Questions to the backend and news for it, by what became of them; empty without one."""
 
 
 class LiveNode(Protocol):

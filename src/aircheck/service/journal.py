@@ -10,6 +10,7 @@ from pathlib import Path
 from aircheck.catalog import Catalog
 from aircheck.errors import CatalogError
 from aircheck.facts import Event, RecordingFacts, RecordingState, SegmentFacts, SegmentState, StreamFacts
+from aircheck.service.health import CatalogStatus
 from aircheck.service.late_rows import Kept, LateRows
 
 _log = logging.getLogger(__name__)
@@ -42,6 +43,20 @@ class CatalogJournal:
     async def close(self) -> None:
         """Write what is late, if the catalogue lets us."""
         await self._late.close()
+
+    @property
+    def forgotten_rows(self) -> int:
+        """Rows that came while too many were late already; `aircheck check --repair` makes them again."""
+        return self._late.forgotten
+
+    def status(self) -> CatalogStatus:
+        counters = self._catalog.counters
+        return CatalogStatus(
+            late_rows=len(self._late),
+            write_errors={trouble.value: times for trouble, times in counters.errors.items()},
+            last_commit_s=counters.last_commit_s,
+            max_commit_s=counters.max_commit_s,
+        )
 
     async def put_stream(self, facts: StreamFacts) -> None:
         await self._put(facts)

@@ -7,7 +7,7 @@ import os
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import cast
 
 from aircheck.facts import EndReason, GapReason, RecordingFacts, SegmentFacts, TrackFacts
@@ -22,12 +22,12 @@ from aircheck.recording.names import expected_name
 from aircheck.recording.recorder import Recorder
 from aircheck.recording.recording import Recording
 from aircheck.recording.volume import Volume, reserve_told
-from aircheck.service.access import AccessService
 from aircheck.service.backend import Backend
 from aircheck.service.connections import ConnectionStatus
 from aircheck.service.growing import GrowingFile
 from aircheck.service.health import NodeStatus, VolumeStatus
 from aircheck.service.journal import CatalogJournal
+from aircheck.service.publications import PublicationService
 from aircheck.service.recordings import RecordingHealth
 from aircheck.service.streams import StreamStatus
 from aircheck.webrtc.peers import Peers
@@ -74,6 +74,7 @@ def _stream_status(stream: Stream, recordings: Sequence[Recording]) -> StreamSta
         subscribers=sum(map(_count, stream.subscribers)),
         gap_reasons=reasons,
         notices=stream.notices(),
+        subscriber_errors=stream.counters.subscriber_errors,
     )
 
 
@@ -193,7 +194,7 @@ class LiveState:
         self,
         recorder: Recorder,
         rtmp: RtmpServer,
-        access: AccessService,
+        publications: PublicationService,
         journal: CatalogJournal,
         hooks: Hooks,
         *,
@@ -207,7 +208,7 @@ class LiveState:
         self._refused_pages = refused_pages
         self._recorder = recorder
         self._rtmp = rtmp
-        self._access = access
+        self._publications = publications
         self._journal = journal
         self._hooks = hooks
         self._backend = backend
@@ -219,6 +220,7 @@ class LiveState:
         webrtc = self._peers.status() if self._peers is not None else PeersStatus()
         protocols.update(peer.attempt.protocol for peer in self._peers or ())
         lag_s, max_lag_s = self._loop_lag()
+        calls = {} if self._backend is None else asdict(self._backend.counters)
         return NodeStatus(
             connections={**protocols, "http": self._http_connections()},
             refused={**self._rtmp.refused, **webrtc.refused, **self._refused_pages()},
@@ -226,20 +228,18 @@ class LiveState:
             errors={
                 **self._rtmp.notices,
                 "catalog": self._journal.errors,
+                "catalog_rows_forgotten": self._journal.forgotten_rows,
+                "record": self._publications.failed_starts,
                 "finalize": self._recorder.failed_segments,
-                **self._backend_errors(),
+                **{f"backend_{kind}": calls[kind] for kind in ("failed", "dropped") if kind in calls},
             },
+            catalog=self._journal.status(),
+            backend_calls=calls,
             hooks=self._hooks.status(),
             transcoded=self._recorder.audio.counters.by_outcome(),
             loop_lag_s=lag_s,
             max_loop_lag_s=max_lag_s,
         )
-
-    def _backend_errors(self) -> dict[str, int]:
-        if self._backend is None:
-            return {}
-        counters = self._backend.counters
-        return {"backend_failed": counters.failed, "backend_dropped": counters.dropped}
 
     def volumes(self) -> Sequence[VolumeStatus]:
         losing = {r.volume for r in self._recorder if r.gap_log.reason in _FAULTS_OF_DISKS}

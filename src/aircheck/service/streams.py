@@ -28,6 +28,7 @@ class StreamStatus:
     subscribers: int = 0
     gap_reasons: Mapping[str, int] = field(default_factory=dict)
     notices: Mapping[str, int] = field(default_factory=dict)
+    subscriber_errors: int = 0
 
     @property
     def id(self) -> str:

@@ -73,6 +73,15 @@ METRICS = {
         _gauge("aircheck_connections", "Open connections.", ("protocol",)),
         _counter("aircheck_connections_refused", "Connections that were turned away.", ("reason",)),
         _counter("aircheck_errors", "Errors since this node was started.", ("kind",)),
+        _gauge("aircheck_catalog_late_rows", "Rows and events that wait for a catalogue in trouble."),
+        _counter("aircheck_catalog_write_errors", "Groups of rows that it did not take.", ("trouble",)),
+        _gauge("aircheck_catalog_commit_seconds", "The last transaction."),
+        _gauge("aircheck_catalog_commit_max_seconds", "The slowest transaction."),
+        _counter(
+            "aircheck_backend_calls",
+            "Questions to the backend (asked, refused), news for it (told, dropped), and calls that failed.",
+            ("outcome",),
+        ),
         _gauge("aircheck_event_loop_lag_seconds", "How late the event loop ran its last timer."),
         _gauge("aircheck_event_loop_lag_max_seconds", "The largest lag since this node was started."),
         _counter("aircheck_stream_received_bytes", "Media received since the publication.", _STREAM),
@@ -83,6 +92,11 @@ METRICS = {
         _counter("aircheck_stream_gaps", "Holes in the stream or its recordings.", _STREAM),
         _counter("aircheck_stream_dropped_packets", "Packets that were not recorded.", _STREAM),
         _gauge("aircheck_stream_subscribers", "Recordings and viewers of a stream.", _STREAM),
+        _counter(
+            "aircheck_stream_subscriber_errors",
+            "Recordings and viewers of it that a fault of the program ended; the log has each.",
+            _STREAM,
+        ),
         _gauge("aircheck_stream_uptime_seconds", "Time since the publication.", _STREAM),
         _gauge("aircheck_recording_bytes", "Size of a running recording's files.", _RECORDING),
         _gauge("aircheck_recording_duration_seconds", "Media in a running recording.", _RECORDING),
@@ -187,6 +201,11 @@ class NodeCollector(Collector):
         yield "aircheck_connections", _by_key(node.connections)
         yield "aircheck_connections_refused", _by_key(node.refused)
         yield "aircheck_errors", _by_key(errors)
+        yield "aircheck_catalog_late_rows", _one(node.catalog.late_rows)
+        yield "aircheck_catalog_write_errors", _by_key(node.catalog.write_errors)
+        yield "aircheck_catalog_commit_seconds", _one(node.catalog.last_commit_s)
+        yield "aircheck_catalog_commit_max_seconds", _one(node.catalog.max_commit_s)
+        yield "aircheck_backend_calls", _by_key(node.backend_calls)
         yield "aircheck_event_loop_lag_seconds", _one(node.loop_lag_s)
         yield "aircheck_event_loop_lag_max_seconds", _one(node.max_loop_lag_s)
 
@@ -201,6 +220,7 @@ class NodeCollector(Collector):
         yield "aircheck_stream_gaps", [(key, s.gaps) for key, s in streams]
         yield "aircheck_stream_dropped_packets", [(key, s.dropped_packets) for key, s in streams]
         yield "aircheck_stream_subscribers", [(key, s.subscribers) for key, s in streams]
+        yield "aircheck_stream_subscriber_errors", [(key, s.subscriber_errors) for key, s in streams]
         yield "aircheck_stream_uptime_seconds", [(key, uptime_ms(s) / 1000) for key, s in streams]
 
     def _track_rows(self) -> Iterator[tuple[str, Iterable[Row]]]:
