@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import subprocess
 import threading
@@ -9,12 +10,13 @@ from pathlib import Path
 
 import pytest
 from helpers.packets import av_batches, new_stream
-from helpers.patience import until
+from helpers.patience import PATIENCE_S, until
 from helpers.recorder_rig import Rig, feed, make_plan, payloads, sent
 
 from aircheck.containers.mp4 import Mp4Writer
-from aircheck.facts import EventKind, GapReason, RecordingFacts, RecordingState
+from aircheck.facts import EventKind, GapReason, RecordingFacts, RecordingState, SegmentState
 from aircheck.recording import filing
+from aircheck.recording.rotation import RotationRule
 from aircheck.recording.segment import Segment
 
 
@@ -83,10 +85,14 @@ class Stall:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.go = threading.Event()
         self.go.set()
+        self.error: OSError | None = None
+        """What it says then, to everybody."""
         write = Mp4Writer.write
 
         def slow_write(writer: Mp4Writer, packets: list) -> None:
-            self.go.wait(20)
+            self.go.wait(PATIENCE_S)
+            if self.error is not None:
+                raise self.error
             write(writer, packets)
 
         monkeypatch.setattr(Mp4Writer, "write", slow_write)
@@ -139,6 +145,32 @@ async def test_a_disk_that_stalls_too_long_leaves_a_gap_that_is_written_down(
     assert kept["video"][0] == whole["video"][0]
     assert kept["video"][-1] == whole["video"][-1]
     assert 11_900 <= segments[0].duration_ms <= 12_100
+
+
+async def test_a_disk_that_stalls_and_then_refuses_leaves_its_gap_with_the_last_file_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files have begun meanwhile of which nothing is kept; one of them was to tell of the gap."""
+    stall = Stall(monkeypatch)
+    batches = list(av_batches(8000, gop_ms=1000))
+    plan = make_plan(tmp_path, rotation=RotationRule(duration_ms=1000))
+    async with Rig(tmp_path) as rig:
+        stream = new_stream("cam")
+        recording = rig.recorder.record(stream, plan, requested_by="test")
+        await feed(stream, batches[:20])
+        await until(lambda: len(recording.completed) == 3)
+        stall.go.clear()
+        await feed(stream, batches[20:])
+        assert len(recording.segments) == 5
+        stall.error = OSError(errno.ENOSPC, "No space left on device")
+        stall.go.set()
+        facts, segments = await rig.finish(recording)
+    kept = [segment for segment in segments if segment.state is SegmentState.COMPLETE]
+    assert facts.state is RecordingState.COMPLETE
+    assert [gap.reason for segment in kept for gap in segment.gaps] == [GapReason.DISK_FULL]
+    assert kept[-1].gaps == tuple(recording.gaps)
+    whole = sum(map(len, sent(batches).values()))
+    assert facts.dropped_packets == whole - sum(len(data) for s in kept for data in payloads(s.path).values())
 
 
 async def test_a_segment_that_cannot_be_opened_is_tried_again(

@@ -19,6 +19,7 @@ import pytest
 from helpers.disks import needs_root, small_disk
 from helpers.mp4_media import Clip, ffmpeg_complaints, make_clip
 from helpers.packets import new_stream
+from helpers.patience import PATIENCE_S
 from helpers.recorded import Played, Published, at_rest, copy_of, play, publish, time_s
 from helpers.recorder_rig import Rig, make_plan
 from helpers.tools import requires
@@ -290,8 +291,9 @@ FULL_DISKS = [
 @needs_root
 @pytest.mark.parametrize("cell", FULL_DISKS, ids=str)
 async def test_a_full_disk_keeps_all_that_came_before_and_counts_the_rest(
-    cell: Cell, published: PublishClip, tmp_path: Path
+    cell: Cell, published: PublishClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("aircheck.recording.patience.RETRY_MIN_S", PATIENCE_S)
     media = published(cell.codecs, times=8)
     with small_disk(tmp_path / "disk", DISK_MB) as root:
         async with Rig(root) as rig:

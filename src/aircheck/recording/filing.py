@@ -85,6 +85,7 @@ class Filing:
     async def until_filed(self, recording: Recording) -> None:
         """Wait until every file of a recording that has ended is final, or has failed."""
         await asyncio.gather(*self._closing.pop(recording.facts.id, ()), return_exceptions=True)
+        recording.end_gap()
         await self._keep_final_gaps(recording)
 
     # opening
@@ -194,6 +195,7 @@ class Filing:
             facts.duration_ms / 1000,
             facts.size_bytes / 1e6,
         )
+        facts = replace(facts, gaps=segment.current_facts().gaps)  # one may have ended meanwhile
         recording.segments.remove(segment)
         recording.completed.append(facts)
         await self._journal.put_segment(facts)
@@ -250,6 +252,7 @@ class Filing:
 
     async def _drop_empty(self, recording: Recording, segment: Segment) -> None:
         """Nothing of this segment reached the disk: there is no file to keep, or only an earlier one."""
+        recording.hand_on_gaps(segment)
         if self._continuations.of(segment) is not None:
             await self._give_back(recording, segment)
             return

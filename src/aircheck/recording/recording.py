@@ -164,7 +164,7 @@ class Recording:
             return
         self._is_ended = True
         self._sources.detach(self)
-        self._close_gap(self._segmenter.last_ms)
+        self.end_gap()
         self._segmenter.close_all()
         self.facts = replace(
             self.facts,
@@ -285,6 +285,17 @@ class Recording:
         self._patience.note_refusal()
         if self._segmenter.is_open(segment):
             self._segmenter.close_all()
+
+    def end_gap(self) -> None:
+        """The disk may refuse what waited for it when the recording has ended: that hole ends with it."""
+        self._close_gap(self._segmenter.last_ms)
+
+    def hand_on_gaps(self, segment: Segment) -> None:
+        """A segment that leaves no file: its holes are those of the next, or of the last file there is."""
+        later = (other for other in self.segments if other.facts.index > segment.facts.index)
+        heir = next(later, None)
+        gaps = heir.gaps if heir is not None else self.final_gaps
+        gaps[:0], segment.gaps = segment.gaps, []
 
     # settling
 
