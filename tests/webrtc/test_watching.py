@@ -19,6 +19,7 @@ async def test_a_peer_that_watches_joins_and_leaves_once() -> None:
             await until(lambda: bool(world.listeners) and world.listeners["cam"].packets["vp8"] > 3)
             async with RtcClient() as viewer:
                 await viewer.play(world.play)
+                await viewer.connected()  # or it leaves without a word
                 await until(lambda: joined == ["cam"])
                 assert left == []
             await until(lambda: left == ["cam"])
