@@ -50,7 +50,7 @@ async def test_a_full_disk_ends_the_file_cleanly_and_recording_resumes_when_ther
             small.publish(one)
             big.publish(one)
             await asyncio.sleep(0.01)
-        assert first.is_dropping
+        await until(lambda: first.is_dropping)
         assert first.facts.error
         assert len(rig.recorder.volumes()) == 2
         await until(lambda: bool(first.completed))

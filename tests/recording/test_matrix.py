@@ -19,7 +19,7 @@ import pytest
 from helpers.disks import needs_root, small_disk
 from helpers.mp4_media import Clip, ffmpeg_complaints, make_clip
 from helpers.packets import new_stream
-from helpers.patience import PATIENCE_S
+from helpers.patience import PATIENCE_S, until
 from helpers.recorded import Played, Published, at_rest, copy_of, play, publish, time_s
 from helpers.recorder_rig import Rig, make_plan
 from helpers.tools import requires
@@ -288,6 +288,17 @@ FULL_DISKS = [
 ]
 
 
+async def has_answered(recording: Recording) -> None:
+    """Wait until the disk has taken or refused what it was asked for: media comes slower than that."""
+    await until(
+        lambda: (
+            all(segment.writer or segment.error for segment in recording.segments)
+            and not recording.volume.queued_bytes
+        )
+    )
+    await asyncio.sleep(0)  # a refusal is on its way
+
+
 @needs_root
 @pytest.mark.parametrize("cell", FULL_DISKS, ids=str)
 async def test_a_full_disk_keeps_all_that_came_before_and_counts_the_rest(
@@ -297,7 +308,11 @@ async def test_a_full_disk_keeps_all_that_came_before_and_counts_the_rest(
     media = published(cell.codecs, times=8)
     with small_disk(tmp_path / "disk", DISK_MB) as root:
         async with Rig(root) as rig:
-            facts, segments = await record(rig, cell, media)
+            recording = rig.recorder.record(new_stream(), cell.plan(rig.root), requested_by="test")
+            for one in media.batches:
+                recording.stream.publish(one)
+                await has_answered(recording)
+            facts, segments = await rig.finish(recording)
         kept = [segment for segment in segments if segment.state is SegmentState.COMPLETE]
         assert [segment.index for segment in kept] == list(range(1, len(kept) + 1))
         played, complaints = play(kept, media)
