@@ -17,7 +17,7 @@ from aircheck.containers.recover import inspect_file, recover_file
 from aircheck.media.packet import Packet
 
 _SETTINGS = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 CLOCKS = {"flv": 1000, "mkv": 1000, "ts": 90_000}
 

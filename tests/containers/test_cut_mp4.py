@@ -103,7 +103,7 @@ def test_a_name_that_is_taken_is_left_alone(recording: Path, tmp_path: Path) -> 
     start=st.fractions(0, SECONDS - 1, max_denominator=1000),
     length=st.fractions(Fraction(1, 10), SECONDS, max_denominator=1000),
 )
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_range_shows_its_first_picture_at_once_and_lasts_as_long(
     recording: Path, tmp_path: Path, start: Fraction, length: Fraction
 ) -> None:

@@ -19,7 +19,7 @@ from aircheck.media.packet import Packet
 pytestmark = pytest.mark.filterwarnings("error")
 
 _SETTINGS = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 steps = st.lists(st.integers(1, 400), min_size=2, max_size=25)

@@ -77,7 +77,7 @@ SIZES = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(
         st.tuples(st.sampled_from(PIDS), st.sampled_from(FIELDS), SIZES, st.integers(0, 4), st.booleans()),

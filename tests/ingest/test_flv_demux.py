@@ -604,7 +604,7 @@ def strange_messages(draw: st.DrawFn) -> Message:
     return draw(st.sampled_from((type_id, 8, 9, 18, 22))), draw(times), bytes(octets[:cut])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(strange_messages(), max_size=40))
 def test_whatever_comes_packets_are_in_order_and_nothing_is_raised(messages: list[Message]) -> None:
     bench = Bench()

@@ -7,7 +7,7 @@ import struct
 
 from helpers import reference_chunks
 from helpers.connection_pair import ConnectionPair, RawClient, flattened, pieces
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aircheck.wire import amf
@@ -19,7 +19,7 @@ from aircheck.wire.rtmp.connection import ServerConnection
 from aircheck.wire.rtmp.handshake import Scheme
 from aircheck.wire.rtmp.messages import MediaRun
 
-relaxed = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+relaxed = settings(max_examples=40)
 
 Flat = list[object]
 

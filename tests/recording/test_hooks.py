@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import os
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 from helpers.facts_samples import SECOND_NS, START_NS, a_recording, a_segment
 from helpers.packets import av_batches, new_stream
+from helpers.patience import PATIENCE_S
 from helpers.recorder_rig import MemoryJournal, Rig, feed, make_plan
 
 from aircheck.clock import SystemClock
@@ -21,7 +21,7 @@ from aircheck.facts import EndReason, EventKind, SegmentFacts, SegmentState
 from aircheck.recording import hooks as hooks_module
 from aircheck.recording import recovery
 from aircheck.recording.hook_facts import HOOK_VARIABLES, hook_variables
-from aircheck.recording.hooks import HookPlan, Hooks
+from aircheck.recording.hooks import HookPlan, Hooks, HookStatus
 from aircheck.recording.rotation import RotationRule
 from aircheck.settings import load_settings
 
@@ -61,7 +61,7 @@ class World:
 
     @asynccontextmanager
     async def running(self, stop_s: float = 10) -> AsyncIterator[World]:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             await self.hooks.start()
             try:
                 yield self
@@ -216,10 +216,8 @@ async def test_a_missing_script_is_told_and_its_files_wait_for_the_next_start(tm
 
 async def test_a_script_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
-    script = write_script(tmp_path, f"trap '' TERM; sleep 60 & echo $! $$ > {pids}; sleep 60")
-    started_s = time.monotonic()
+    script = write_script(tmp_path, f"trap '' TERM; sleep 600 & echo $! $$ > {pids}; sleep 600")
     world = await run_one(tmp_path, script, a_file(), timeout_s=0.5)
-    assert time.monotonic() - started_s < 10
     ((kind, error),) = world.outcomes
     assert kind is EventKind.HOOK_FAILED
     assert "ended after 0.5 s" in str(error)
@@ -229,9 +227,7 @@ async def test_a_script_that_hangs_is_ended_with_all_that_it_started(tmp_path: P
 
 async def test_what_a_script_leaves_in_the_background_holds_nobody_up(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
-    started_s = time.monotonic()
-    world = await run_one(tmp_path, write_script(tmp_path, f"sleep 20 & echo $! > {pid}"), a_file())
-    assert time.monotonic() - started_s < 10
+    world = await run_one(tmp_path, write_script(tmp_path, f"sleep 600 & echo $! > {pid}"), a_file())
     assert world.outcomes == [(EventKind.HOOK_DONE, None)]
     assert is_running(pid.read_text().strip())
     os.kill(int(pid.read_text()), 9)
@@ -260,20 +256,24 @@ async def test_a_script_that_talks_for_ever_does_not_keep_the_loop(tmp_path: Pat
         while not world.journal.events:
             await asyncio.sleep(0.01)
             turns += 1
-    assert turns > 40
+    assert turns > 3
 
 
 async def test_a_thousand_at_once_all_run_a_few_at_a_time(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    world = World(tmp_path, write_script(tmp_path, f'echo "$2" >> {out}'), max_parallel=4)
-    async with asyncio.timeout(60):
+    out, go = tmp_path / "out", tmp_path / "go"
+    script = write_script(tmp_path, f'until [ -e {go} ]; do sleep 0.05; done; echo "$2" >> {out}')
+    world = World(tmp_path, script, max_parallel=4)
+    async with asyncio.timeout(2 * PATIENCE_S):
         await asyncio.gather(
             *(world.hooks.file_finished(RECORDING, a_file(f"g{number}")) for number in range(1000))
         )
-        status = world.hooks.status()
-        assert status.running == 4
-        assert status.waiting + status.running + status.done == 1000
-        await world.hooks.stop(60)
+        assert world.hooks.status() == HookStatus(waiting=996, running=4)
+        go.touch()
+        while (status := world.hooks.status()).done < 1000:
+            assert status.running <= 4
+            assert status.waiting + status.running + status.done == 1000
+            await asyncio.sleep(0.001)
+        await world.hooks.stop(PATIENCE_S)
     assert sorted(out.read_text().split()) == sorted(f"/records/g{number}.mp4" for number in range(1000))
     assert world.hooks.status().done == 1000
     assert world.notes == []
@@ -295,12 +295,10 @@ async def test_too_many_are_refused_aloud(tmp_path: Path, monkeypatch: pytest.Mo
 
 async def test_what_a_stop_cuts_off_or_leaves_is_run_after_the_next_start(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    slow = World(tmp_path, write_script(tmp_path, "sleep 60"), max_parallel=1)
-    started_s = time.monotonic()
+    slow = World(tmp_path, write_script(tmp_path, "sleep 600"), max_parallel=1)
     async with slow.running(stop_s=0.2):
         for number in range(3):
             await slow.hooks.file_finished(RECORDING, a_file(f"g{number}", end_ns=START_NS + number))
-    assert time.monotonic() - started_s < 10
     assert slow.notes == ["g0.json", "g1.json", "g2.json"]
     assert slow.outcomes == []
     again = World(tmp_path, write_script(tmp_path, f'echo "$2" >> {out}'), max_parallel=1)

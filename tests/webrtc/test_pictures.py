@@ -51,7 +51,7 @@ def test_a_key_frame_makes_the_track(codec: Codec, clips: Path) -> None:
 
 @pytest.mark.parametrize("codec", VIDEO)
 @given(seed=st.integers(0, 2**32), flips=st.integers(1, 12))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_damaged_frames_are_taken_or_a_typed_error(codec: Codec, seed: int, flips: int, clips: Path) -> None:
     chance = random.Random(seed)
     parts = [bytearray(part) for part in parts_of(clips, codec)]
@@ -66,7 +66,7 @@ def test_damaged_frames_are_taken_or_a_typed_error(codec: Codec, seed: int, flip
 
 @pytest.mark.parametrize("codec", VIDEO)
 @given(parts=st.lists(st.binary(min_size=3, max_size=40), min_size=1, max_size=4))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_bytes_are_taken_or_a_typed_error(codec: Codec, parts: list[bytes]) -> None:
     try:
         pictures_of(codec, 1, {}).make(parts[:1] if codec in (Codec.VP8, Codec.VP9) else parts)

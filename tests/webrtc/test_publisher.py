@@ -504,7 +504,7 @@ def test_reports_tell_the_loss(clips: Path) -> None:
 
 
 @given(st.lists(st.binary(max_size=60), max_size=8), st.integers(0, 2**32))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_packet_does_harm(blobs: list[bytes], seed: int) -> None:
     """Random bytes, and RTP of agreed payload types around them."""
     chance = random.Random(seed)

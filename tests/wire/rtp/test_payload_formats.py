@@ -59,7 +59,7 @@ def joined(codec: Codec, parts: Sequence[bytes]) -> bytes:
 
 @pytest.mark.parametrize("codec", VIDEO)
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_frames_survive_packetizing_and_depacketizing(codec: Codec, seed: int) -> None:
     chance = random.Random(seed)
     packetizer, depacketizer = PACKETIZERS[codec](), DEPACKETIZERS[codec]()
@@ -75,7 +75,7 @@ def test_frames_survive_packetizing_and_depacketizing(codec: Codec, seed: int) -
 
 @pytest.mark.parametrize("codec", VIDEO)
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_only_whole_frames_survive_loss_reordering_and_duplicates(codec: Codec, seed: int) -> None:
     chance = random.Random(seed)
     packetizer = PACKETIZERS[codec]()
@@ -112,7 +112,7 @@ def test_only_whole_frames_survive_loss_reordering_and_duplicates(codec: Codec, 
 
 @pytest.mark.parametrize("codec", VIDEO)
 @given(payloads=st.lists(st.binary(min_size=1, max_size=30), max_size=6))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_payload_is_taken_or_a_typed_error(codec: Codec, payloads: list[bytes]) -> None:
     depacketizer = DEPACKETIZERS[codec]()
     for payload in payloads:
@@ -130,7 +130,7 @@ def test_any_payload_is_taken_or_a_typed_error(codec: Codec, payloads: list[byte
 
 @pytest.mark.parametrize("codec", VIDEO)
 @given(seed=st.integers(0, 2**32), at=st.integers(0, 40), value=st.integers(0, 255))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_damaged_payloads_raise_nothing_but_the_typed_error(
     codec: Codec, seed: int, at: int, value: int
 ) -> None:
