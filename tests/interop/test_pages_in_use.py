@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -49,9 +50,15 @@ def test_nothing_is_wider_than_a_phone(browser: DrivenBrowser, server: ServerPro
     browser.click("#record")
     browser.wait_for("!document.getElementById('result').hidden")
     assert not browser.run(IS_TOO_WIDE)
-    browser.open(server.http_url("/"))
-    assert browser.run("document.querySelectorAll('td a').length") >= 1
-    assert not browser.run(IS_TOO_WIDE)
+    browser.call("Emulation.setTimezoneOverride", timezoneId="Asia/Tokyo")
+    for width in (360, 768, 1280):
+        browser.resize(width, 740, is_phone=width == 360)
+        browser.open(server.http_url("/"))
+        assert browser.run("document.querySelectorAll('td a').length") >= 1
+        assert not browser.run(IS_TOO_WIDE), width
+    meant = browser.run("document.querySelector('time').dateTime")
+    in_tokyo = datetime.fromisoformat(meant) + timedelta(hours=9)
+    assert f"{in_tokyo:%-I:%M:%S}" in browser.run("document.querySelector('time').textContent")
 
 
 def test_machine_without_a_camera_can_record_sound(server: ServerProcess, tmp_path: Path) -> None:

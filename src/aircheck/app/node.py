@@ -348,6 +348,7 @@ class Node:
             wcs=wcs_options(settings.wcs),
             whip=self._whip_options(),
             client2_dir=settings.websdk.client2_dir,
+            publish_address=self.rtmp_address,
         )
         self.http = HttpListeners(app)
         self.http_address = await _serve(self.http, settings.http.listen, "[http] listen")

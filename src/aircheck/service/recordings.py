@@ -65,6 +65,8 @@ class RecordingDetail:
     segments: tuple[SegmentFacts, ...]
     moved_percent: Mapping[str, int] = field(default_factory=dict)
     """Of files that are being moved to another file system, by the id of the segment."""
+    is_running: bool = False
+    """Whether the recorder has it. An unfinished one that it has not is what a crash has left."""
 
 
 class RecordingService:
@@ -106,11 +108,13 @@ class RecordingService:
     async def details(self, recordings: Sequence[RecordingFacts]) -> list[RecordingDetail]:
         """The same recordings with their segments, by index."""
         kept = await self._catalog.segments_of(recording.id for recording in recordings)
+        running = self._running()
         return [
             RecordingDetail(
                 recording,
                 self._overlaid(recording.id, kept[recording.id]),
                 self._live.moved_percent(recording.id),
+                is_running=recording.id in running,
             )
             for recording in recordings
         ]

@@ -41,11 +41,13 @@ def create_app(
     wcs: WcsOptions | None = WCS_DEFAULTS,
     whip: WhipOptions = WHIP_DEFAULTS,
     client2_dir: Path | None = None,
+    publish_address: tuple[str, int] | None = None,
 ) -> FastAPI:
     """Everything that is served over HTTP: API, files, pages, health and metrics, and the REST API of WCS.
 
     Without `wcs` the last one is not there; without WebRTC peers among the services neither are WHIP, WHEP
-    and the page that records, and without `client2_dir` there is no /client2/. Raises `ConfigError`.
+    and the page that records, and without `client2_dir` there is no /client2/. The page at / says how to
+    publish by RTMP at `publish_address`. Raises `ConfigError`.
     """
     responses: Counter[int] = Counter()
     errors: Counter[str] = Counter()
@@ -64,7 +66,8 @@ def create_app(
     app.include_router(file_routes(services))
     app.include_router(clip_routes(services))
     app.include_router(health_routes(services, make_registry(collector), collector))
-    app.include_router(page_routes(services, can_record=services.peers is not None))
+    can_record = services.peers is not None
+    app.include_router(page_routes(services, can_record=can_record, publish_address=publish_address))
     if services.peers is not None:
         add_whip(app, services.peers, services.connections, services.clock, whip, report)
         app.include_router(record_routes())
