@@ -40,7 +40,9 @@ async def scrape(client: httpx.AsyncClient) -> dict[str, list[tuple[dict[str, st
 async def test_scrape_shows_streams_recordings_volumes_and_the_node(
     world: World, client: httpx.AsyncClient
 ) -> None:
-    world.live_streams = [make_stream(size_bytes=9900, packets=230, gaps=1, dropped_packets=4)]
+    world.live_streams = [
+        make_stream(size_bytes=9900, packets=230, gaps=1, dropped_packets=4, held_back_ns=1_500_000_000)
+    ]
     world.live_recordings = [make_recording(state=RecordingState.RECORDING, size_bytes=9000)]
     world.recording_health["rec-1"] = RecordingHealth(0.002, 0.9, 0.25, 4096)
     world.disks = [VolumeStatus("/records", free_bytes=40, is_failing=True)]
@@ -50,6 +52,7 @@ async def test_scrape_shows_streams_recordings_volumes_and_the_node(
     recording = {**stream, "recording": "rec-1"}
     assert samples["aircheck_stream_received_bytes_total"] == [(stream, 9900)]
     assert samples["aircheck_stream_gaps_total"] == [(stream, 1)]
+    assert samples["aircheck_stream_held_back_seconds_total"] == [(stream, 1.5)]
     assert [labels["codec"] for labels, _ in samples["aircheck_stream_track_received_packets_total"]] == [
         "h264",
         "aac",

@@ -242,5 +242,6 @@ _COUNTERS = {
     "gaps",
     "dropped_packets",
     "subscribers",
+    "held_back_ns",
     "subscriber_errors",
 }

@@ -11,6 +11,8 @@ from aircheck.media.packet import Batch
 
 
 class Listener:
+    backlog_ratio = 0.0
+
     def __init__(self, *, is_live: bool = False, fails: bool = False) -> None:
         self.is_live = is_live
         self.fails = fails

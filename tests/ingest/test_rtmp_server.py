@@ -37,6 +37,7 @@ class Listener:
     """Keeps what every stream of the registry delivers."""
 
     is_live = False
+    backlog_ratio = 0.0
 
     def __init__(self) -> None:
         self.batches: list[Batch] = []

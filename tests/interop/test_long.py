@@ -37,9 +37,7 @@ def clip(media: MediaFolder) -> Clip:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A stream of 50 MB/s is more than a disk takes at each instant: half a day may wait in memory."""
-    record = ['name = "{streamName}"', 'queue_max_bytes = "512MiB"']
-    with ServerProcess(tmp_path_factory.mktemp("server"), record=record) as running:
+    with ServerProcess(tmp_path_factory.mktemp("server"), record=['name = "{streamName}"']) as running:
         yield running
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from aircheck.facts import EndReason, StreamFacts, TrackFacts
 from aircheck.hub.arrival_clock import ArrivalClock
 from aircheck.hub.back_buffer import BackBuffer
+from aircheck.hub.pace import Pace
 from aircheck.hub.subscriber import Subscriber
 from aircheck.media.packet import Batch
 from aircheck.media.track import DATA_TRACK, Track
@@ -27,6 +28,8 @@ class StreamCounters:
     size_bytes: int = 0
     batches: int = 0
     subscriber_errors: int = 0
+    held_back_ns: int = 0
+    """Time in which its publisher had to wait."""
 
 
 class Stream:
@@ -54,6 +57,7 @@ class Stream:
         self.first_arrival_ns = 0
         self.last_arrival_ns = 0
         self.arrival_clock = ArrivalClock()
+        self.pace = Pace()
         self.back_buffer = BackBuffer(back_buffer_bytes)
         self.notices: Callable[[], Mapping[str, int]] = dict
         """What was odd in its media so far, by kind; whoever feeds the stream puts its counters here."""
@@ -106,6 +110,11 @@ class Stream:
     def primary_video(self) -> Track | None:
         """The track at whose key frames segments begin and viewers start."""
         return next((track for track in self.tracks if track.is_video), None)
+
+    @property
+    def backlog_ratio(self) -> float:
+        """How full the fullest queue of its subscribers is; from 1 on media is dropped."""
+        return max((subscriber.backlog_ratio for subscriber in self._subscribers), default=0.0)
 
     def publish(self, batch: Batch) -> None:
         """Hand a batch to every subscriber. One that fails is counted and let go; the others never notice."""
@@ -196,6 +205,7 @@ class Stream:
             if packet.track is not DATA_TRACK:
                 media_ns = packet.dts * 1_000_000_000 // packet.track.timescale
                 self.arrival_clock.note(batch.arrival_ns, media_ns)
+                self.pace.note(batch.arrival_ns, media_ns, len(batch.packets))
                 return
 
     def _know(self, tracks: Iterable[Track]) -> None:

@@ -20,6 +20,12 @@ class Subscriber(Protocol):
         """Whether somebody waits for each packet, so that the publisher's bytes are read as they arrive."""
         ...
 
+    @property
+    def backlog_ratio(self) -> float:
+        """How full its queue is, 0 to 1 and beyond, where it would have to drop media: a publisher that can
+        wait does so before. 0 where nobody is to wait for it."""
+        ...
+
     def deliver(self, batch: Batch) -> None: ...
 
     def ended(self, reason: EndReason) -> None:

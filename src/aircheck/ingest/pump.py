@@ -73,6 +73,8 @@ class Link:
         self.is_closed = False
         self.is_batched = False
         self.is_paused = False
+        self.has_hung_up = False
+        """The peer sends nothing more; what it has sent may still be in the kernel."""
         self.period_ticks = 1
         """On the wheel: turns from one read to the next."""
         self._pump = pump
@@ -116,6 +118,7 @@ class Link:
         if not self.is_closed and not self.is_paused:
             self.is_paused = True
             self._pump._lift(self)
+            self._pump._watch_for_hangup(self)
 
     def resume(self) -> None:
         if not self.is_closed and self.is_paused:
@@ -244,9 +247,7 @@ class Pump:
             # A reset is no reading for uvloop; epoll reports it whatever is asked for.
             self._hangups.register(link._fd, select.EPOLLONESHOT)
             return
-        # The last bytes may have come together with the hang-up, before this registration: RDHUP is
-        # level-triggered, so it is reported all the same.
-        self._hangups.register(link._fd, select.EPOLLRDHUP | select.EPOLLONESHOT)
+        self._watch_for_hangup(link)
         link._phase = self._best_phase()
         self._phases[link._phase] += 1
         link.period_ticks = 1
@@ -254,6 +255,11 @@ class Pump:
             self._last_turn = self._turn_now()
         self._put(link, self._turn_now())
         self._set_timer()
+
+    def _watch_for_hangup(self, link: Link) -> None:
+        # The last bytes may have come together with the hang-up, before this registration: RDHUP is
+        # level-triggered, so it is reported all the same.
+        self._hangups.register(link._fd, select.EPOLLRDHUP | select.EPOLLONESHOT)
 
     def _best_phase(self) -> int:
         """The fullest phase that is not full; when all are, the emptiest."""
@@ -369,5 +375,6 @@ class Pump:
         for fd, _events in self._hangups.poll(0):
             link = self._links.get(fd)
             if link is not None:
+                link.has_hung_up = True
                 link.drain()  # to the end, which `lost` tells of
                 link.set_batched(False)

@@ -2,7 +2,8 @@
 
 A session may publish several streams and play several others; encoders do one of either. While a decision is
 awaited the socket is paused and events wait, so that nothing a peer sends is lost or handled out of order:
-encoders begin to send media before they are told that they may.
+encoders begin to send media before they are told that they may. It is paused as well while one of its
+publications is held back (`hold_back.py`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from aircheck.hub.gatekeeper import Admission, Attempt
 from aircheck.hub.registry import StreamNameInUse
 from aircheck.hub.stream import Stream
 from aircheck.ingest.flv_demux import FlvDemuxer
+from aircheck.ingest.hold_back import HoldBack
 from aircheck.ingest.pump import Link
 from aircheck.wire.errors import RemoteProtocolError
 from aircheck.wire.rtmp import events
@@ -50,12 +52,13 @@ class Viewer(Protocol):
 class Publication:
     """What one publishing message stream feeds."""
 
-    __slots__ = ("demuxer", "is_told_unsupported", "stream", "stream_id")
+    __slots__ = ("demuxer", "hold_back", "is_told_unsupported", "stream", "stream_id")
 
-    def __init__(self, stream_id: int, stream: Stream, demuxer: FlvDemuxer) -> None:
+    def __init__(self, stream_id: int, stream: Stream, demuxer: FlvDemuxer, hold_back: HoldBack) -> None:
         self.stream_id = stream_id
         self.stream = stream
         self.demuxer = demuxer
+        self.hold_back = hold_back
         self.is_told_unsupported = False
 
 
@@ -153,9 +156,8 @@ class RtmpSession:
     def sweep(self, now_s: float) -> None:
         """Once a second: let go who is too slow or has gone silent, ping who might have."""
         limits = self._server.timeouts
-        if self._is_deciding:
-            # It is us who make it wait.
-            self._idle_since_s = now_s
+        if self._is_made_to_wait:
+            self._idle_since_s = self.last_received_s = now_s
             return
         if not self.is_busy:
             if now_s - self._idle_since_s > limits.handshake_s:
@@ -250,6 +252,7 @@ class RtmpSession:
         batch = demuxer.feed(event.messages, self._server.clock.wall_ns())
         if batch.packets:
             publication.stream.publish(batch)
+            publication.hold_back.look()
         if demuxer.unsupported is not None and not publication.is_told_unsupported:
             self._tell_unsupported(publication, demuxer.unsupported)
 
@@ -290,7 +293,7 @@ class RtmpSession:
             work.close()
             return
         self._is_deciding = True
-        self.link.pause()
+        self._read_or_wait()
         self._server.tasks.spawn(self._then_resume(work), f"{what} {self.session_id}")
 
     async def _then_resume(self, work: Coroutine[Any, Any, None]) -> None:
@@ -302,8 +305,23 @@ class RtmpSession:
                 self._handle_events()
             except Exception:
                 self._break_off()
-            if self.link is not None and not self._is_deciding:
-                self.link.resume()
+            self._read_or_wait()
+
+    @property
+    def _is_made_to_wait(self) -> bool:
+        return self._is_deciding or any(one.hold_back.is_holding for one in self.publications.values())
+
+    def _read_or_wait(self) -> None:
+        if self.link is None:
+            return
+        if self._is_made_to_wait:
+            self.link.pause()
+        else:
+            self.last_received_s = self._server.clock.monotonic_s()  # it was not for the peer to be heard
+            self.link.resume()
+
+    def _has_hung_up(self) -> bool:
+        return self.link is not None and self.link.has_hung_up
 
     async def _admit_publisher(self, event: events.PublishRequested) -> None:
         media_session_id = str(uuid.uuid4())
@@ -325,7 +343,10 @@ class RtmpSession:
             return
         demuxer = FlvDemuxer(on_notice=self._server.notice_to(stream))
         stream.notices = demuxer.notices
-        self.publications[event.stream_id] = Publication(event.stream_id, stream, demuxer)
+        hold_back = HoldBack(
+            stream, self._server.clock, has_hung_up=self._has_hung_up, on_change=self._read_or_wait
+        )
+        self.publications[event.stream_id] = Publication(event.stream_id, stream, demuxer, hold_back)
         self._conn.accept_publish(event)
         self._follow_demand(stream.is_awaited)
 
@@ -446,6 +467,7 @@ class RtmpSession:
 
     def _unpublish(self, stream_id: int, reason: EndReason) -> None:
         publication = self.publications.pop(stream_id)
+        publication.hold_back.end()
         stream = publication.stream
         self._server.registry.end(stream, reason, self._server.clock.wall_ns())
         self._follow_demand(False)

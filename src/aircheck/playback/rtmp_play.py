@@ -43,6 +43,7 @@ class RtmpViewer:
     """One viewer of one stream; a subscriber of the hub."""
 
     is_live = True
+    backlog_ratio = 0.0
 
     def __init__(self, stream: Stream, sink: RtmpSink, stream_id: int) -> None:
         self.dropped_packets = 0

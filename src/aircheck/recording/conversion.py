@@ -120,6 +120,12 @@ class AudioConversion:
 
     # what the stream calls
 
+    @property
+    def backlog_ratio(self) -> float:
+        """What waits here will wait for the disk next."""
+        behind = max((recipient.backlog_ratio for recipient in self.recipients), default=0.0)
+        return self._waiting.backlog_ratio(self._workshop.clock.wall_ns()) + behind
+
     def deliver(self, batch: Batch) -> None:
         if batch.tracks_changed:
             self._look_at_tracks()

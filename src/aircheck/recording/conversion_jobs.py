@@ -15,6 +15,8 @@ LAG_MAX_NS = 5_000_000_000
 QUEUE_MAX_BYTES = 16 * 1024 * 1024
 JOB_MAX_PACKETS = 1000
 """Of the batches of one job, some 10 s: where there are more streams than threads, they take turns."""
+REPLAY_MAX_PACKETS = 10 * JOB_MAX_PACKETS
+"""Of a publisher that can wait: small ones take long, and bytes do not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,14 @@ class Waiting:
     def take_all(self) -> list[Batch]:
         taken, self.batches, self.size_bytes = self.batches, [], 0
         return taken
+
+    def backlog_ratio(self, now_ns: int) -> float:
+        """Of what may wait; beyond 1 it may be too long."""
+        if not self.batches:
+            return 0.0
+        packets = sum(len(batch.packets) for batch in self.batches)
+        waited_ns = now_ns - self.batches[0].arrival_ns
+        return max(self.size_bytes / QUEUE_MAX_BYTES, packets / REPLAY_MAX_PACKETS, waited_ns / LAG_MAX_NS)
 
     def is_too_long(self, now_ns: int) -> bool:
         if not self.batches:

@@ -129,6 +129,10 @@ class _Input:
         """Those that have media."""
         return tuple(mixed for _, mixed in self._mixed.values() if mixed.id in self._begun)
 
+    @property
+    def backlog_ratio(self) -> float:
+        return self._mixer.stream.backlog_ratio
+
     def deliver(self, batch: Batch) -> None:
         if batch.has_data:
             batch = batch.without_data()

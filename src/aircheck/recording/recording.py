@@ -111,6 +111,13 @@ class Recording:
 
     # what the stream calls
 
+    @property
+    def backlog_ratio(self) -> float:
+        segment = self._segmenter.current
+        if segment is None:
+            return 0.0
+        return max(segment.queued_bytes / self.plan.queue_max_bytes, self.volume.backlog_ratio)
+
     def deliver(self, batch: Batch) -> None:
         if self._is_ended or self.is_paused:
             return

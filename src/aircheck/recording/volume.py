@@ -139,6 +139,11 @@ class Volume:
         return self._submitted_bytes - self._done_bytes
 
     @property
+    def backlog_ratio(self) -> float:
+        """How much of what the node wants to hold in memory for this disk waits for it."""
+        return self.queued_bytes / self.queue_max_bytes
+
+    @property
     def is_overloaded(self) -> bool:
         """Whether more waits for this disk than the node wants to hold in memory."""
         return self._submitted_bytes - self._done_bytes > self.queue_max_bytes

@@ -72,6 +72,7 @@ def _stream_status(stream: Stream, recordings: Sequence[Recording]) -> StreamSta
         gaps=reasons.total(),
         dropped_packets=sum(recording.current_facts().dropped_packets for recording in recordings),
         subscribers=sum(map(_count, stream.subscribers)),
+        held_back_ns=stream.counters.held_back_ns,
         gap_reasons=reasons,
         notices=stream.notices(),
         subscriber_errors=stream.counters.subscriber_errors,

@@ -26,6 +26,8 @@ class StreamStatus:
     gaps: int = 0
     dropped_packets: int = 0
     subscribers: int = 0
+    held_back_ns: int = 0
+    """How long its publisher had to wait because it sends faster than real time."""
     gap_reasons: Mapping[str, int] = field(default_factory=dict)
     notices: Mapping[str, int] = field(default_factory=dict)
     subscriber_errors: int = 0

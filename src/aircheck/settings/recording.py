@@ -200,7 +200,8 @@ class RecordSettings(Section):
         ge=1024 * 1024,
         description="Media of one recording that may wait in memory for a slow disk. Beyond it the "
         "recording drops to the next key frame and writes the gap down; publishers are never "
-        "slowed. 16 MiB is 50 s of 2.6 Mbit/s.",
+        "slowed, except one that sends faster than real time: it waits from half of this on. 16 MiB is "
+        "50 s of 2.6 Mbit/s.",
     )
     min_free_bytes: ByteSize = Field(
         default=ByteSize(256 * 1024 * 1024),

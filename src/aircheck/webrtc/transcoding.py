@@ -106,6 +106,7 @@ class Relay:
     """One track of one stream; a live subscriber of the stream."""
 
     is_live = True
+    backlog_ratio = 0.0
 
     def __init__(self, owner: Transcoding, stream: Stream, track: Track) -> None:
         """Raises ContainerError when nothing can be made of the track."""

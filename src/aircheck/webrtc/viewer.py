@@ -109,6 +109,7 @@ class Viewer:
     """
 
     is_live = True
+    backlog_ratio = 0.0
 
     def __init__(
         self,

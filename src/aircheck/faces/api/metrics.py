@@ -97,6 +97,11 @@ METRICS = {
             "Recordings and viewers of it that a fault of the program ended; the log has each.",
             _STREAM,
         ),
+        _counter(
+            "aircheck_stream_held_back_seconds",
+            "Time that its publisher, faster than real time, had to wait until it could be recorded.",
+            _STREAM,
+        ),
         _gauge("aircheck_stream_uptime_seconds", "Time since the publication.", _STREAM),
         _gauge("aircheck_recording_bytes", "Size of a running recording's files.", _RECORDING),
         _gauge("aircheck_recording_duration_seconds", "Media in a running recording.", _RECORDING),
@@ -221,6 +226,7 @@ class NodeCollector(Collector):
         yield "aircheck_stream_dropped_packets", [(key, s.dropped_packets) for key, s in streams]
         yield "aircheck_stream_subscribers", [(key, s.subscribers) for key, s in streams]
         yield "aircheck_stream_subscriber_errors", [(key, s.subscriber_errors) for key, s in streams]
+        yield "aircheck_stream_held_back_seconds", [(key, s.held_back_ns / 1e9) for key, s in streams]
         yield "aircheck_stream_uptime_seconds", [(key, uptime_ms(s) / 1000) for key, s in streams]
 
     def _track_rows(self) -> Iterator[tuple[str, Iterable[Row]]]:
