@@ -28,6 +28,10 @@ _CIPHERS = (
     b"ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA"
 )
 _HASHES = {"sha-256": hashes.SHA256(), "sha-384": hashes.SHA384(), "sha-512": hashes.SHA512()}
+_HINTS = {
+    "wrong curve": "its certificate is of a curve that TLS has given up; FFmpeg 8 makes such where it was"
+    " built with GnuTLS: give it one of P-256 by -cert_file and -key_file"
+}
 _EXPORTER_LABEL = b"EXTRACTOR-dtls_srtp"
 
 
@@ -202,6 +206,7 @@ def _fingerprint(certificate: x509.Certificate, name: str) -> str:
 
 
 def _reason(error: SSL.Error) -> str:
-    """OpenSSL's own words: it raises a list of (library, function, reason)."""
+    """OpenSSL's own words, of its list of (library, function, reason), and ours where those do not help."""
     reasons = [str(part[-1]) for part in (error.args[0] if error.args else []) if part]
-    return ", ".join(reasons)[:200] or type(error).__name__
+    hints = [_HINTS[reason] for reason in reasons if reason in _HINTS]
+    return ", ".join(reasons)[:200] + "".join(f" ({hint})" for hint in hints) or type(error).__name__

@@ -164,7 +164,9 @@ class Peer:
         return ice_fragment(self.lines[0], self.way_to_us())
 
     def close(self, reason: EndReason = EndReason.UNPUBLISHED, info: str = "") -> None:
-        """End in good order. Idempotent."""
+        """End in good order, behind all that has come until now. Idempotent."""
+        if not self.state.is_over:
+            self._context.port.drain()
         self.end(PeerState.CLOSED, reason, info or INFO_OF_END.get(reason, Info.USER))
 
     def end(self, state: PeerState, reason: EndReason, info: str) -> None:
@@ -190,7 +192,7 @@ class Peer:
         """A mistake of ours, just caught, costs this peer its session, and nobody else anything."""
         self._context.errors["internal"] += 1
         _log.exception("WebRTC peer broken off peer=%s", self)
-        self.close(EndReason.INTERNAL_ERROR)
+        self.end(PeerState.CLOSED, EndReason.INTERNAL_ERROR, Info.INTERNAL)
 
     def _close_sink(self, sink: MediaSink, reason: EndReason) -> None:
         try:

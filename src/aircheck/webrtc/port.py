@@ -55,6 +55,7 @@ class Port:
         self._udp_paths: dict[tuple[str, int], UdpPath] = {}
         self._tcp_paths: set[TcpPath] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._is_draining = False
 
     async def listen(self, host: str, port: int, *, is_for_this_machine: bool = False) -> Address:
         """Open UDP and TCP on one number; 0 takes a free one. Raises OSError."""
@@ -128,7 +129,21 @@ class Port:
         if 127 < data[0] < 192:
             path.inbox.append(data)
         else:
+            self.deliver(path)  # as below
             self._receive_control(data, path, self._clock.monotonic_s())
+
+    def drain(self) -> int:
+        """Hand on what has come by now, at most a turn's worth; returns how many packets.
+
+        Whoever is about to end does so, because of what was sent before; within a drain it does nothing.
+        """
+        if self._sock is None or self._is_draining:
+            return 0
+        self._is_draining = True
+        try:
+            return self._drain(self._sock)
+        finally:
+            self._is_draining = False
 
     def deliver(self, path: Path) -> None:
         """Hand a path's media on."""
@@ -155,7 +170,7 @@ class Port:
     def _turn(self) -> None:
         self._timer = None
         try:
-            count = self._drain()
+            count = self.drain()
         except Exception:
             # A mistake of ours must not end reading for everybody.
             self.errors["internal"] += 1
@@ -170,10 +185,9 @@ class Port:
         else:
             self._timer = self._loop.call_later(INTERVAL_S, self._turn)
 
-    def _drain(self) -> int:
-        """Read what the kernel holds, at most a turn's worth, and hand it on by peer; returns how many."""
-        assert self._sock is not None
-        receive = self._sock.recvfrom
+    def _drain(self, sock: socket.socket) -> int:
+        """Read what the kernel holds and hand it on by peer."""
+        receive = sock.recvfrom
         find = self._udp_paths.get
         touched: list[UdpPath] = []
         count = size_bytes = 0
@@ -198,6 +212,8 @@ class Port:
                     touched.append(path)
                 path.inbox.append(data)
             else:
+                # A farewell comes behind the media that was sent before it.
+                self.deliver(path)
                 self._receive_control(data, path, now_s)
         self.received_packets += count
         self.received_bytes += size_bytes
