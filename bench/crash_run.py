@@ -20,7 +20,8 @@ from paced import PacedPublisher, publish_all
 ALLOWED_LOSS_MS = 1000
 _JOIN_TIMEOUT_S = 15.0
 _RECOVERY_KILLS = 3
-_DEATH_TIMEOUT_S = 5.0
+_DEATH_TIMEOUT_S, _SURE_DEATH_TIMEOUT_S = 5.0, 60.0
+"""At a step that may never come, and at one that will, however busy the machine is."""
 _RECOVERED = re.compile(r" recovered .*file=")
 _STEPS = tuple(step for step in STEPS if step != "recover")
 _RECOVERY_STEPS = ("recover", "write", "link", "sync", "place", "row", "forget", "event", "conclude")
@@ -71,6 +72,7 @@ class CrashRun:
         self._rng = rng
         self._names = [f"r{number}-{index}" for index in range(streams)]
         self._sentence_given = sentence
+        self._death_timeout_s = _SURE_DEATH_TIMEOUT_S if sentence else _DEATH_TIMEOUT_S
         self._kills = 0
         self._problems: list[str] = []
 
@@ -118,7 +120,7 @@ class CrashRun:
                 time.sleep(rng.uniform(0.0, 0.12))
             case Phase.STEP:
                 self._kills += 1
-                return self._server.wait_for_death(_DEATH_TIMEOUT_S)
+                return self._server.wait_for_death(self._death_timeout_s)
             case _:
                 time.sleep(rng.uniform(0.3, 4.0))
         self._kills += 1
@@ -153,7 +155,7 @@ class CrashRun:
                 server.kill()
             else:
                 server.spawn(sentence=self._sentence(_RECOVERY_STEPS, 12))
-                server.wait_for_death(_DEATH_TIMEOUT_S)
+                server.wait_for_death(self._death_timeout_s)
             self._kills += 1
             rows = Rows.left_in(server.record_dir)
             self._problems += judge_files_as_they_lie(server, self._names, rows)

@@ -79,6 +79,8 @@ class PacedPublisher(threading.Thread):
         self.stream = name
         self.is_published = threading.Event()
         self.longest_send_s = 0.0
+        self.latest_s = 0.0
+        """How long after its time a frame was sent: the machine is as busy as that."""
         self._port = port
         self._sent_s: list[float] = []
         self._stopping = threading.Event()
@@ -119,6 +121,7 @@ class PacedPublisher(threading.Thread):
             if self._stopping.wait(max(0.0, wait_s)):
                 return
             before_s = time.monotonic()
+            self.latest_s = max(self.latest_s, before_s - start_s - frame.due_s)
             session.sock.sendall(frame.first)
             self._sent_s.append(time.monotonic())
             self.longest_send_s = max(self.longest_send_s, self._sent_s[-1] - before_s)

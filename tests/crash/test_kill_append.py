@@ -73,7 +73,7 @@ def test_ten_times_appended_and_killed_in_between_it_is_one_file(clip: Path, tmp
                 server.kill()
             program.kill()
     with server:
-        wait_until("recordings that are over", lambda: is_all_over(server), 20)
+        wait_until("recordings that are over", lambda: is_all_over(server))
     check = [sys.executable, "-m", "aircheck", "check", "--config", str(tmp_path / "aircheck.toml")]
     answer = subprocess.run(check, capture_output=True, text=True, timeout=60, check=False)
     assert answer.returncode == 0, answer.stdout

@@ -15,6 +15,7 @@ import pytest
 from crash_judge import decode_complaints
 from crashable import CrashableServer, Rows
 from helpers.disks import Hog, needs_loop, real_disk, small_disk
+from helpers.patience import PATIENCE_S
 from helpers.programs import wait_until
 from helpers.publishers import publish_with_ffmpeg
 from helpers.tools import requires
@@ -86,7 +87,9 @@ def packets_in(path: Path) -> int:
 
 
 def api(server: CrashableServer, path: str) -> Any:
-    return httpx.get(f"http://127.0.0.1:{server.http_port}{path}", timeout=5).raise_for_status().json()
+    return (
+        httpx.get(f"http://127.0.0.1:{server.http_port}{path}", timeout=PATIENCE_S).raise_for_status().json()
+    )
 
 
 @pytest.mark.parametrize(
@@ -100,12 +103,12 @@ def test_a_kill_while_a_file_is_moved_leaves_one_whole_file(
     with server_of_two_disks(tmp_path) as server:
         server.start(sentence=sentence)
         publish(server, large_clip)
-        server.wait_for_death(20)
+        server.wait_for_death(PATIENCE_S)
         (grown,) = growing(server)
         packets = packets_in(grown)
         server.start()
         server.wait_until_recovered()
-        wait_until("an empty growing folder", lambda: not growing(server), 10)
+        wait_until("an empty growing folder", lambda: not growing(server))
         assert_one_whole_file(server, packets)
 
 
@@ -117,7 +120,7 @@ def test_a_full_disk_is_told_and_the_file_is_moved_at_the_next_start(
         hog = Hog(server.record_dir.parent)
         wait_until("a full disk", lambda: shutil.disk_usage(server.record_dir).free < 1_000_000)
         publish(server, large_clip)
-        wait_until("a failed move", lambda: "finalize failed" in server.log, 20)
+        wait_until("a failed move", lambda: "finalize failed" in server.log)
         assert "No space left" in server.log
         (grown,) = growing(server)
         packets = packets_in(grown)
@@ -127,5 +130,5 @@ def test_a_full_disk_is_told_and_the_file_is_moved_at_the_next_start(
         server.stop()
         server.start()
         server.wait_until_recovered()
-        wait_until("an empty growing folder", lambda: not growing(server), 10)
+        wait_until("an empty growing folder", lambda: not growing(server))
         assert_one_whole_file(server, packets)

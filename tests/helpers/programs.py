@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from helpers.patience import PATIENCE_S
+
 T = TypeVar("T")
 _LAST_WORDS_CHARS = 3000
 
@@ -51,7 +53,7 @@ class Program:
         if code:
             raise self.error(f"ended with {code}")
 
-    def stop(self, number: int = signal.SIGTERM, timeout_s: float = 20) -> int:
+    def stop(self, number: int = signal.SIGTERM, timeout_s: float = PATIENCE_S) -> int:
         """Ask it to end; kill it when it does not. Returns its exit code."""
         if self.is_running:
             self._process.send_signal(number)
@@ -80,13 +82,15 @@ def running(command: Sequence[str], log: Path, env: Mapping[str, str] | None = N
             program.kill()
 
 
-def run_to_end(command: Sequence[str], log: Path, timeout_s: float = 60) -> None:
+def run_to_end(command: Sequence[str], log: Path, timeout_s: float = PATIENCE_S) -> None:
     """Run a program that ends by itself. Raises ProgramError."""
     with running(command, log) as program:
         program.wait(timeout_s)
 
 
-def wait_until(what: str, probe: Callable[[], T | None], timeout_s: float = 20, every_s: float = 0.05) -> T:
+def wait_until(
+    what: str, probe: Callable[[], T | None], timeout_s: float = PATIENCE_S, every_s: float = 0.05
+) -> T:
     """Ask until there is an answer that is true; AssertionError names `what` never came."""
     end_s = time.monotonic() + timeout_s
     while True:

@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import Any
 
 import httpx
+from helpers.patience import PATIENCE_S
 from helpers.programs import Program, wait_until
 
-_READY_TIMEOUT_S = 40
 _RTMP_PORT = re.compile(r"rtmp://127\.0\.0\.1:(\d+)/")
 _WEBSDK_PORT = re.compile(r"ws://127\.0\.0\.1:(\d+)")
 _HTTP_PORT = re.compile(r"http://127\.0\.0\.1:(\d+)/")
@@ -76,15 +76,15 @@ class ServerProcess:
         command = [sys.executable, "-m", "aircheck", "serve", "--config", str(self._configuration)]
         self._program = Program(command, self.folder / f"server-{self._starts}.log")
         try:
-            self.rtmp_port = wait_until("the RTMP port", lambda: self._port(_RTMP_PORT), _READY_TIMEOUT_S)
-            self.http_port = wait_until("the HTTP port", lambda: self._port(_HTTP_PORT), _READY_TIMEOUT_S)
-            wait_until("a healthy server", self._is_healthy, _READY_TIMEOUT_S)
+            self.rtmp_port = wait_until("the RTMP port", lambda: self._port(_RTMP_PORT))
+            self.http_port = wait_until("the HTTP port", lambda: self._port(_HTTP_PORT))
+            wait_until("a healthy server", self._is_healthy)
         except BaseException:
             if self._program.is_running:
                 self._program.kill()
             raise
 
-    def stop(self, timeout_s: float = 30) -> None:
+    def stop(self, timeout_s: float = PATIENCE_S) -> None:
         """SIGTERM: the server ends its recordings in good order."""
         code = self.program.stop(signal.SIGTERM, timeout_s)
         if code:
@@ -106,7 +106,7 @@ class ServerProcess:
 
     def get(self, path: str, **query: str) -> Any:
         """JSON from the server's API."""
-        answer = httpx.get(self.http_url(path), params=query, timeout=10)
+        answer = httpx.get(self.http_url(path), params=query, timeout=PATIENCE_S)
         answer.raise_for_status()
         return answer.json()
 
@@ -119,7 +119,7 @@ class ServerProcess:
         rows = self.get("/api/v1/recordings", stream=stream)["items"]
         return [self.get(f"/api/v1/recordings/{row['id']}") for row in rows]
 
-    def wait_for_stream(self, name: str, timeout_s: float = 20) -> dict[str, Any]:
+    def wait_for_stream(self, name: str, timeout_s: float = PATIENCE_S) -> dict[str, Any]:
         """The live stream of that name, once it is there with its tracks."""
 
         def find() -> dict[str, Any] | None:
@@ -128,7 +128,7 @@ class ServerProcess:
         return wait_until(f"a live stream {name}", find, timeout_s)
 
     def wait_for_recording(
-        self, stream: str, state: str = "complete", timeout_s: float = 30
+        self, stream: str, state: str = "complete", timeout_s: float = PATIENCE_S
     ) -> dict[str, Any]:
         """The newest recording of a stream, once it is in that state; with its files."""
 
@@ -137,7 +137,7 @@ class ServerProcess:
 
         return wait_until(f"a recording of {stream} that is {state}", find, timeout_s, every_s=0.1)
 
-    def wait_for_file(self, stream: str, timeout_s: float = 30) -> Path:
+    def wait_for_file(self, stream: str, timeout_s: float = PATIENCE_S) -> Path:
         """The only file of the newest recording of a stream, once it is complete."""
         segments = self.wait_for_recording(stream, timeout_s=timeout_s)["segments"]
         assert len(segments) == 1, f"{len(segments)} files"

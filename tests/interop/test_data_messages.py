@@ -50,7 +50,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
             answer = httpx.post(server.http_url("/api/v1/recordings"), json=order)
             assert answer.is_success, answer.text
         watched = asyncio.run(publish(server))
-        wait_until("all recordings", lambda: is_over(server), 20)
+        wait_until("all recordings", lambda: is_over(server))
         yield Recorded(server, watched)
 
 

@@ -121,7 +121,7 @@ def test_a_recording_is_replaced_and_its_file_downloaded_inside_tls(
         assert running == [{"fileName": "test.mp4", "mediaSessionId": media_session_id}]
         second, first = server.recordings("cam")
         assert (first["state"], second["requested_by"]) == ("complete", "wcs")
-        wait_until("media in the new file", lambda: server.recordings("cam")[0]["duration_ms"], 20)
+        wait_until("media in the new file", lambda: server.recordings("cam")[0]["duration_ms"])
         assert client.post("/recorder/terminate", json={"mediaSessionId": media_session_id}).is_success
         file = client.get(f"{url}/client/records/test.mp4", params={"disposition": "attachment"})
         assert file.headers["content-disposition"] == 'attachment; filename="test.mp4"'

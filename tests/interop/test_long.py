@@ -53,7 +53,7 @@ def test_every_header_style_survives_the_boundary(
 
 def test_half_a_day_is_recorded_packet_by_packet(clip: Clip, server: ServerProcess) -> None:
     sent = replay(server.rtmp_port, "half-a-day", clip, 0, 12 * HOUR_MS, HeaderStyle.ABSOLUTE_REPEATED)
-    recorded = server.wait_for_file("half-a-day", timeout_s=60)
+    recorded = server.wait_for_file("half-a-day")
     recording = server.wait_for_recording("half-a-day")
     assert recording["duration_ms"] == pytest.approx(12 * HOUR_MS, abs=1000)
     assert recording["gap_count"] == recording["dropped_packets"] == 0

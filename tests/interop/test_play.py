@@ -71,7 +71,7 @@ def test_ffmpeg_watches(live_url: str, tmp_path: Path) -> None:
         "copy",
         str(watched),
     ]
-    run_to_end(command, tmp_path / "ffmpeg.log", timeout_s=30)
+    run_to_end(command, tmp_path / "ffmpeg.log")
     assert_was_watched(watched)
 
 
@@ -103,7 +103,7 @@ def test_watching_what_nobody_publishes_is_answered_with_not_found(
     command = ["ffmpeg", "-nostdin", "-v", "verbose", "-rw_timeout", "5000000"]
     command += ["-i", server.rtmp_url("nobody"), "-t", "1", "-f", "null", "-"]
     with pytest.raises(AssertionError, match=r"ended with \d"):
-        run_to_end(command, log, timeout_s=30)
+        run_to_end(command, log)
     assert "no stream 'nobody'" in log.read_text()
 
 

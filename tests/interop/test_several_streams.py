@@ -14,6 +14,7 @@ import httpx
 from helpers import media as clips
 from helpers.driven_browser import DrivenBrowser
 from helpers.media import MediaFolder
+from helpers.patience import PATIENCE_S
 from helpers.probe import decode_complaints, is_progressive_mp4
 from helpers.programs import running, wait_until
 from helpers.server import ServerProcess
@@ -30,7 +31,9 @@ PAGE = Path(__file__).with_name("clock_page.js")
 
 
 def ask(server: ServerProcess, method: str, **arguments: str) -> httpx.Response:
-    answer = httpx.post(server.http_url(f"/rest-api/multipleRecorder/{method}"), json=arguments, timeout=20)
+    answer = httpx.post(
+        server.http_url(f"/rest-api/multipleRecorder/{method}"), json=arguments, timeout=PATIENCE_S
+    )
     answer.raise_for_status()
     return answer
 

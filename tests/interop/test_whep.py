@@ -11,6 +11,7 @@ import httpx
 import pytest
 from helpers import media as clips
 from helpers.media import MediaFolder
+from helpers.patience import PATIENCE_S
 from helpers.publishers import ffmpeg_publishing
 from helpers.rtc_client import RtcClient
 from helpers.server import ServerProcess
@@ -44,7 +45,7 @@ async def test_pictures_and_sound_of_an_rtmp_stream_are_watched(
     async with RtcClient() as viewer:
         await viewer.play(lambda offer: post(server, f"/whep/{live_name}", offer))
         assert "H264/90000" in viewer.answer
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             pictures = [await viewer.received["video"].recv() for _ in range(FRAMES)]
             sound = [await viewer.received["audio"].recv() for _ in range(75)]
         assert {(one.width, one.height) for one in pictures} == {(320, 180)}
@@ -60,7 +61,7 @@ async def test_a_viewer_who_comes_late_begins_at_once(server: ServerProcess, liv
     """From the second one on the last key frame is held."""
     async with RtcClient() as first, RtcClient() as second:
         await first.play(lambda offer: post(server, f"/whep/{live_name}", offer), kinds=["video"])
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             for _ in range(FRAMES):
                 await first.received["video"].recv()
             await second.play(lambda offer: post(server, f"/whep/{live_name}", offer), kinds=["video"])
@@ -78,7 +79,7 @@ async def test_b_frames_are_transcoded_while_somebody_watches(
         async with RtcClient() as first, RtcClient() as second:
             for viewer in (first, second):
                 await viewer.play(lambda offer: post(server, "/whep/b-frames", offer))
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(PATIENCE_S):
                     pictures = [await viewer.received["video"].recv() for _ in range(60)]
                 times = [one.pts for one in pictures]
                 assert times == sorted(times)
