@@ -11,10 +11,14 @@ import asyncio
 import contextlib
 import os
 import signal
-from asyncio.subprocess import DEVNULL, Process
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
+
+from aircheck.recording.spawn import spawn
 
 LINES_MAX = 100
 LINE_MAX_BYTES = 1000
@@ -53,45 +57,72 @@ async def run_hook(
     *,
     timeout_s: float,
     on_line: Callable[[str], object],
+    threads: Executor,
 ) -> int:
     """Run a command to its end; returns its exit status, or minus the signal that ended it.
 
-    `variables` come on top of our own environment. Raises OSError when the program cannot be started,
-    TimeoutError when it had to be ended; a caller that is cancelled ends it too.
+    `variables` come on top of our own environment; one of `threads` starts it. Raises OSError when the
+    program cannot be started, TimeoutError when it had to be ended; a caller that is cancelled ends it too.
     """
     output = Output(on_line)
     write_fd = await output.open()
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *map(_passable, command),
-            stdin=DEVNULL,
-            stdout=write_fd,
-            stderr=write_fd,
-            env={**os.environ, **{name: _passable(value) for name, value in variables.items()}},
-            start_new_session=True,
-        )
-    except BaseException:
-        output.close()
-        raise
-    finally:
-        os.close(write_fd)
+    words = [_passable(word) for word in command]
+    environment = {**os.environ, **{name: _passable(value) for name, value in variables.items()}}
+    loop = asyncio.get_running_loop()
+    starting = loop.run_in_executor(threads, _start, words, environment, write_fd, loop.create_future())
     try:
         async with asyncio.timeout(timeout_s):
-            return await process.wait()
+            program = await asyncio.shield(starting)
+            return await program.ended
     except (TimeoutError, asyncio.CancelledError):
-        await _end_group(process)
+        await asyncio.wait({starting}, timeout=KILL_GRACE_S)
+        if starting.done() and starting.exception() is None:
+            await _end_group(starting.result())
         raise
     finally:
         await output.finish()
 
 
-async def _end_group(process: Process) -> None:
+@dataclass(frozen=True, slots=True)
+class _Program:
+    """One that was started. `ended` gets its exit status, or minus the signal that ended it."""
+
+    pid: int
+    ended: asyncio.Future[int]
+
+
+def _start(
+    command: Sequence[str], environment: Mapping[str, str], write_fd: int, ended: asyncio.Future[int]
+) -> _Program:
+    """On a thread. Closes the descriptor, which the program has then, if it could be started."""
+    try:
+        program = _Program(spawn(command, environment, write_fd), ended)
+    finally:
+        os.close(write_fd)
+    # A thread that nobody joins: the kernel may hold on to a program for ever.
+    threading.Thread(target=_wait_for, args=(program,), name="hook-wait", daemon=True).start()
+    return program
+
+
+def _wait_for(program: _Program) -> None:
+    _, status = os.waitpid(program.pid, 0)
+    with contextlib.suppress(RuntimeError):  # the loop has been closed
+        program.ended.get_loop().call_soon_threadsafe(
+            _tell_end, program.ended, os.waitstatus_to_exitcode(status)
+        )
+
+
+def _tell_end(ended: asyncio.Future[int], status: int) -> None:
+    if not ended.done():
+        ended.set_result(status)
+
+
+async def _end_group(program: _Program) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         # The group may outlive its first process, and may be somebody else's by `sudo`.
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, number)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), KILL_GRACE_S)
+            os.killpg(program.pid, number)
+        await asyncio.wait({program.ended}, timeout=KILL_GRACE_S)
 
 
 def _passable(text: str) -> str:

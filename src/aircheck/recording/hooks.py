@@ -102,6 +102,7 @@ class Hooks:
         self._tasks = TaskGroup("hooks")
         self._note_threads = ThreadPoolExecutor(4, thread_name_prefix="hook-notes")
         self._script_thread = ThreadPoolExecutor(1, thread_name_prefix="hook-script")
+        self._start_threads = ThreadPoolExecutor(plan.max_parallel, thread_name_prefix="hook-start")
 
     def status(self) -> HookStatus:
         ended = self._ended
@@ -170,6 +171,7 @@ class Hooks:
         await self._tasks.close()
         self._note_threads.shutdown(wait=False, cancel_futures=True)
         self._script_thread.shutdown(wait=False, cancel_futures=True)
+        self._start_threads.shutdown(wait=False, cancel_futures=True)
 
     def _enqueue(self, job: _Job) -> None:
         if job.segment.id not in self._known:
@@ -225,6 +227,7 @@ class Hooks:
             hook_variables(job.recording, job.segment),
             timeout_s=self._plan.timeout_s,
             on_line=partial(_log.info, "hook says file=%s line=%s", job.segment.file_name),
+            threads=self._start_threads,
         )
 
     async def _command(self, script: Path) -> list[str]:
