@@ -1,9 +1,15 @@
 """Downloads and clips while streams are recorded: `python bench/bench_downloads.py`.
 
-One server records the streams of the load generator throughout. Windows follow each other: nothing else; all
-clients download; most download and twenty ask for clips that nobody asked for before; then nginx (`sendfile`)
-sends the same file to as many clients, while the server still records. CPU per GB is that of the process
-that sends, in the window, less what recording alone took; all are in one run, so their ratio holds.
+One server records the streams of the load generator throughout. Windows follow each other: nothing else; then
+as often as `--rounds` says a pair of which all clients download from Aircheck in one and the same file from
+nginx (`sendfile`) in the other, while Aircheck still records; at last most download from Aircheck and twenty
+ask for clips that nobody asked for before.
+
+CPU per GB is that of the process that sends. Aircheck records as well, and what that takes is to be taken
+off. Two ways of that are shown: what it took while nothing was downloaded (`alone`), and what it took while
+nginx sent (`beside`), which is more, as whoever sends leaves cold caches to everybody else. The second one
+compares like with like: nginx is not charged for what its traffic costs the recorder either. Ratios are those
+of a pair, and of the clips to the median of nginx.
 
 The lag of the server's event loop is sampled fifty times a second, and beside it that of a loop without work:
 what the second shows is the machine's doing. In the end every packet must be in the files.
@@ -22,6 +28,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import lag_watch
@@ -42,12 +49,13 @@ _MEDIA_BYTES_PER_S = 325_000
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What happened in one: when, CPU seconds of the sender, what clients got."""
+    """What happened in one: when, CPU seconds of the recorder and of whoever sends, what clients got."""
 
     what: str
     begin_s: float
     end_s: float
-    cpu_s: float
+    recorder_s: float
+    sender_s: float
     got: dict[str, Any]
 
     @property
@@ -57,6 +65,19 @@ class Window:
     @property
     def gigabytes(self) -> float:
         return float(self.got["size_bytes"]) / 1e9
+
+    @property
+    def recording(self) -> float:
+        """Of a window in which the recorder does nothing else: CPU seconds a second."""
+        return self.recorder_s / self.seconds
+
+    @property
+    def sender_s_per_gb(self) -> float:
+        return self.sender_s / self.gigabytes
+
+    def s_per_gb_without(self, recording: float) -> float:
+        """CPU seconds per GB of a recorder that sends, but for what recording took."""
+        return (self.recorder_s - recording * self.seconds) / self.gigabytes
 
 
 def make_recording(folder: Path, size_mb: int) -> None:
@@ -82,29 +103,49 @@ def make_recording(folder: Path, size_mb: int) -> None:
     writer.finalize()
 
 
-def observe(what: str, sender: Server, urls: list[str], seconds: float) -> Window:
-    """Let the clients loose on `sender`, and watch it."""
+def observe(what: str, recorder: Server, sender: Server, urls: list[str], seconds: float) -> Window:
+    """Let the clients loose on `sender`, and watch it and the recorder."""
     time.sleep(SETTLE_S)
-    begin_s, cpu_s, got = time.monotonic(), cost_of(sender.pid).cpu_s, {"size_bytes": 0}
+    begin_s, got = time.monotonic(), {"size_bytes": 0}
+    recorder_s, sender_s = cost_of(recorder.pid).cpu_s, cost_of(sender.pid).cpu_s
     if urls:
         command = [sys.executable, str(HERE / "downloads.py"), "--port", str(sender.http_port)]
         command += ["--seconds", str(seconds), *urls]
         got = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     else:
         time.sleep(seconds)
-    return Window(what, begin_s, time.monotonic(), cost_of(sender.pid).cpu_s - cpu_s, got)
+    recorder_s, sender_s = cost_of(recorder.pid).cpu_s - recorder_s, cost_of(sender.pid).cpu_s - sender_s
+    return Window(what, begin_s, time.monotonic(), recorder_s, sender_s, got)
 
 
-def observe_all(server: Server, nginx: Server, clients: int, seconds: float) -> list[Window]:
-    file = "/client/records/old.mp4"
-    clips = [f"{file}?start={n}.5&end={n + CLIP_S}.5" for n in range(CLIP_CLIENTS)]
-    mixed = [*[file] * (clients - len(clips)), *clips]
-    return [
-        observe("nothing else", server, [], seconds),
-        observe(f"{clients} downloads", server, [file] * clients, seconds),
-        observe(f"{clients - len(clips)} downloads, {len(clips)} clips", server, mixed, seconds),
-        observe(f"{clients} downloads from nginx", nginx, ["/old.mp4"] * clients, seconds),
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """All of a run; a pair is one of Aircheck and one of nginx."""
+
+    alone: Window
+    pairs: list[tuple[Window, Window]]
+    clips: Window
+
+    @property
+    def reference(self) -> float:
+        """CPU seconds per GB of nginx."""
+        return median(theirs.sender_s_per_gb for _, theirs in self.pairs)
+
+
+def observe_all(server: Server, nginx: Server, options: argparse.Namespace) -> Windows:
+    clients, seconds, file = options.clients, options.seconds, "/client/records/old.mp4"
+    urls = [f"{file}?start={n}.5&end={n + CLIP_S}.5" for n in range(CLIP_CLIENTS)]
+    mixed = [*[file] * (clients - len(urls)), *urls]
+    alone = observe("nothing else", server, server, [], seconds)
+    pairs = [
+        (
+            observe(f"{clients} downloads", server, server, [file] * clients, seconds),
+            observe(f"{clients} downloads from nginx", server, nginx, ["/old.mp4"] * clients, seconds),
+        )
+        for _ in range(options.rounds)
     ]
+    what = f"{clients - len(urls)} downloads, {len(urls)} clips"
+    return Windows(alone, pairs, observe(what, server, server, mixed, seconds))
 
 
 def metric(server: Server, name: str) -> float:
@@ -152,13 +193,13 @@ def run(folder: Path, options: argparse.Namespace) -> None:
     ):
         make_recording(server.record_dir, options.file_mb)
         adopt(folder)
-        seconds = 4 * (options.seconds + 2 * SETTLE_S)
+        seconds = 2 * (1 + options.rounds) * (options.seconds + 2 * SETTLE_S)
         command = [sys.executable, str(HERE / "publishers.py"), "--port", str(server.rtmp_port)]
         command += ["--streams", str(options.streams), "--seconds", str(seconds)]
         publishers = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert publishers.stdout is not None
         publishers.stdout.readline()
-        windows = observe_all(server, nginx, options.clients, options.seconds)
+        windows = observe_all(server, nginx, options)
         sent = json.loads(publishers.communicate()[0].splitlines()[-1])
         time.sleep(SETTLE_S)
         verdict = judge(server, sent)
@@ -166,26 +207,51 @@ def run(folder: Path, options: argparse.Namespace) -> None:
     print(f"\n{verdict}")
 
 
-def show(windows: list[Window], watched: Path, idle: Path) -> None:
-    alone, *others, nginx = windows
-    alone_s = alone.cpu_s / alone.seconds
-    reference = nginx.cpu_s / nginx.gigabytes
+def show(windows: Windows, watched: Path, idle: Path) -> None:
+    def row(window: Window, *cells: str) -> None:
+        print("|", " | ".join((window.what, *cells, _lags(window, watched, idle))), "|")
+
     print(
-        "| while recording | GB | GB/s | CPU s per GB | ratio to nginx | answers: number, median s, worst s "
-        "| failed | lag of the server, ms: p50, p99, worst | of a loop without work |"
+        "| while recording | GB, GB/s | recording: CPU s a second | CPU s per GB: `alone`, `beside` "
+        "| ratio to nginx: `alone`, `beside` | answers: number, median s, worst s; failed "
+        "| lag of the server, ms: p50, p99, worst | of a loop without work |"
     )
-    print("|---|---|---|---|---|---|---|---|---|")
-    print(f"| {alone.what} | | | ({alone_s:.3f} a second) | | | | {_lags(alone, watched, idle)} |")
-    for window in (*others, nginx):
-        besides_s = 0.0 if window is nginx else alone_s * window.seconds
-        per_gb = (window.cpu_s - besides_s) / window.gigabytes
-        got = window.got
-        answers = f"{got['answers']}, {got['median_s']:.2f}, {got['worst_s']:.2f}"
-        print(
-            f"| {window.what} | {window.gigabytes:.1f} | {window.gigabytes / window.seconds:.2f} "
-            f"| {per_gb:.3f} | {per_gb / reference:.2f} | {answers} "
-            f"| {sum(got['failures'].values())} | {_lags(window, watched, idle)} |"
-        )
+    print("|---|---|---|---|---|---|---|---|")
+    alone = windows.alone.recording
+    row(windows.alone, "", f"{alone:.3f}", "", "", "")
+    for ours, theirs in windows.pairs:
+        costs = ours.s_per_gb_without(alone), ours.s_per_gb_without(theirs.recording)
+        row(ours, _traffic(ours), "", *_costs(costs, theirs.sender_s_per_gb), _answers(ours))
+        cost = f"{theirs.sender_s_per_gb:.3f}"
+        row(theirs, _traffic(theirs), f"{theirs.recording:.3f}", cost, "1", _answers(theirs))
+    clips, beside = windows.clips, median(theirs.recording for _, theirs in windows.pairs)
+    costs = clips.s_per_gb_without(alone), clips.s_per_gb_without(beside)
+    row(clips, _traffic(clips), "", *_costs(costs, windows.reference), _answers(clips))
+    print(f"\nDownloads, median ratio of the pairs: {_medians(windows)}")
+
+
+def _medians(windows: Windows) -> str:
+    alone = windows.alone.recording
+    ratios = (
+        [ours.s_per_gb_without(alone) / theirs.sender_s_per_gb for ours, theirs in windows.pairs],
+        [ours.s_per_gb_without(theirs.recording) / theirs.sender_s_per_gb for ours, theirs in windows.pairs],
+    )
+    return "`alone` {:.2f}, `beside` {:.2f}.".format(*map(median, ratios))
+
+
+def _costs(costs: tuple[float, float], reference: float) -> tuple[str, str]:
+    ratios = (cost / reference for cost in costs)
+    return ", ".join(f"{cost:.3f}" for cost in costs), ", ".join(f"{ratio:.2f}" for ratio in ratios)
+
+
+def _traffic(window: Window) -> str:
+    return f"{window.gigabytes:.1f}, {window.gigabytes / window.seconds:.2f}"
+
+
+def _answers(window: Window) -> str:
+    got = window.got
+    times = f"{got['answers']}, {got['median_s']:.2f}, {got['worst_s']:.2f}"
+    return f"{times}; {sum(got['failures'].values())}"
 
 
 def _lags(window: Window, *watches: Path) -> str:
@@ -213,6 +279,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=50)
     parser.add_argument("--clients", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=15, help="of each window")
+    parser.add_argument("--rounds", type=int, default=3, help="pairs of Aircheck and nginx")
     parser.add_argument("--file-mb", type=int, default=520, help="size of the file that is downloaded")
     parser.add_argument("--disk", type=Path, default=None, help="the folder to work in")
     options = parser.parse_args()

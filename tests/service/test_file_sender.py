@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -79,6 +80,34 @@ async def test_span_arrives_byte_for_byte(
     assert await asyncio.to_thread(read, client, len(span)) == DATA[span.start : span.stop]
     assert await over(transfer)
     assert transfer.sent_bytes == len(span)
+
+
+class _Copied(Content):
+    """A file whose pages may change, so that the kernel cannot send from them."""
+
+    def is_at_hand(self, offset: int, size: int) -> bool:
+        return False
+
+    def send(self, sock: int, offset: int, size: int) -> int:
+        return self._send_copy(sock, offset, size)
+
+
+async def test_what_must_be_copied_fills_the_socket_at_once_and_arrives_byte_for_byte(
+    sender: FileSender,
+    pair: tuple[socket.socket, socket.socket],
+    tmp_path: Path,
+    pool: ThreadPoolExecutor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    content = opened(tmp_path / "copied", pool, of=_Copied)
+    server, client = pair
+    monkeypatch.delattr(os, "sendfile")
+    sent = content.send(server.fileno(), 0, 1 << 20)
+    assert sent > 300_000
+    transfer = sender.send(content, server.fileno(), range(sent, len(DATA)))
+    assert await asyncio.to_thread(read, client, len(DATA)) == DATA
+    assert await over(transfer)
+    content.close()
 
 
 async def test_client_that_goes_away_ends_the_transfer(
@@ -172,6 +201,26 @@ async def test_disk_that_hangs_holds_up_neither_the_loop_nor_other_transfers(
         hung.goes.set()
         assert await over(waiting)
         assert theirs.recv(2000) == DATA[:1000]
+    hung.close()
+
+
+async def test_socket_with_room_wakes_nobody_up_while_its_transfer_waits_for_a_disk(
+    sender: FileSender, tmp_path: Path, pool: ThreadPoolExecutor
+) -> None:
+    hung = opened(tmp_path / "hung", pool, of=_HungDisk)
+    assert isinstance(hung, _HungDisk)
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with ours, theirs:
+        waiting = sender.send(hung, ours.fileno(), range(1000))
+        await asyncio.to_thread(hung.is_asked.wait, PATIENCE_S)
+        assert sender._thread.ident is not None
+        clock = time.pthread_getcpuclockid(sender._thread.ident)
+        before_s = time.clock_gettime(clock)
+        await asyncio.sleep(0.2)
+        assert time.clock_gettime(clock) - before_s < 0.02
+        hung.goes.set()
+        assert await over(waiting)
     hung.close()
 
 

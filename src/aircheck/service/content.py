@@ -74,10 +74,17 @@ class Content:
         return sent
 
     def _send_copy(self, sock: int, offset: int, size: int) -> int:
+        """A piece after the other, until all is sent or the socket is full."""
         data = self._read(offset, min(size, _COPY_BYTES))
         if not data:
             raise self._shrank(offset)
-        return os.write(sock, data)
+        sent = os.write(sock, data)
+        if sent < len(data) or sent == size:
+            return sent
+        try:
+            return sent + self._send_copy(sock, offset + sent, size - sent)
+        except (BlockingIOError, FileShrank):
+            return sent
 
     def _shrank(self, offset: int) -> FileShrank:
         return FileShrank(
@@ -111,23 +118,21 @@ class FinishedContent(Content):
         """Reads from the file."""
         super().__init__(fd, size_bytes, pool)
         self._last = self._last_bytes()
+        self._has_grown = False
         self._media_offset: int | None = None
 
     def send(self, sock: int, offset: int, size: int) -> int:
         """See `Content`."""
         if self._media_offset is None:
             self._media_offset = media_offset(self._fd)
+            self._check_place()
         if offset < self._media_offset:
             return self._send_copy(sock, offset, min(size, self._media_offset - offset))
-        if self._goes_on:
+        if self._has_grown:
             return self._send_copy(sock, offset, size)
         sent = self._send_file(sock, offset, size)
         self._check_place()
         return sent
-
-    @property
-    def _goes_on(self) -> bool:
-        return os.fstat(self._fd).st_size > self.size_bytes
 
     def _last_bytes(self) -> bytes:
         return os.pread(self._fd, _LAST_BYTES, max(0, self.size_bytes - _LAST_BYTES))
@@ -138,7 +143,8 @@ class FinishedContent(Content):
         return data
 
     def _check_place(self) -> None:
-        if self._goes_on and self._last_bytes() != self._last:
+        self._has_grown = os.fstat(self._fd).st_size > self.size_bytes
+        if self._has_grown and self._last_bytes() != self._last:
             raise FileMoved(
                 "the file was continued meanwhile, and its bytes were moved to make room for its index",
                 remedy="ask for it again",

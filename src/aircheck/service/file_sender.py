@@ -2,13 +2,15 @@
 
 Theory of operation
     A download in progress is a *transfer*: a content, a socket, how far it is and where it ends. One thread
-    waits for sockets with room, by an epoll in which each is armed for one event at a time. It has the
-    content send as much as fits, and arms the socket again. What would make it wait for a disk goes to one of
-    a few other threads. The event loop hears of a transfer when it is over: neither a slow disk nor a client
-    that reads nothing nor hundreds that read fast hold it up.
+    waits by an epoll for sockets with room, and has the content send as much as fits. What would make it wait
+    for a disk goes to one of a few other threads, and its socket out of the epoll until that is done. The
+    event loop hears of a transfer when it is over: neither a slow disk nor a client that reads nothing nor
+    hundreds that read fast hold it up.
 
-    A socket has room for millions of bytes, so nothing is lost by looking at the sockets a few hundred times
-    a second at most. That serves many of them each time the thread wakes up, and waking up is what costs.
+    Linux calls a socket writable when a third of its buffer is free, which is more than a million bytes for a
+    client that is near. Whatever makes the thread come later than that costs it CPU time: a buffer that is
+    refilled before it runs dry is emptied by the client's acknowledgements, one that ran dry by whoever
+    refills it.
 
     The socket is used through a descriptor of the transfer's own, as whoever owns the connection may close
     his at any time. `done` resolves when no thread will touch socket or content any more.
@@ -17,11 +19,9 @@ Theory of operation
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import select
 import threading
-import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from aircheck.service.content import Content
@@ -32,10 +32,7 @@ AT_ONCE_BYTES = 2 << 20
 """What is sent before others have their turn; sockets rarely have more room."""
 LOOK_AHEAD_BYTES = 8 << 20
 """What is in memory now will be there still when its turn comes."""
-PAUSE_S = 0.002
-"""Between two looks at the sockets. One client alone gets no more than `AT_ONCE_BYTES` in each of these."""
 
-_ARMED = select.EPOLLOUT | select.EPOLLONESHOT
 _BROKEN = select.EPOLLERR | select.EPOLLHUP
 
 
@@ -55,6 +52,7 @@ class Transfer:
         "done",
         "is_busy",
         "is_cancelled",
+        "is_polled",
         "sock",
     )
 
@@ -64,7 +62,7 @@ class Transfer:
         self.done: Future[bool] = Future()
         # Whoever waits for it may be cancelled; that must not make it look as if the threads were done.
         self.done.set_running_or_notify_cancel()
-        self.is_busy = self.is_cancelled = False
+        self.is_busy = self.is_cancelled = self.is_polled = False
         self._content = content
         self._stop = span.stop
 
@@ -72,25 +70,25 @@ class Transfer:
     def sent_bytes(self) -> int:
         return self._offset - self.begin
 
-    @property
     def is_at_hand(self) -> bool:
         """Whether `advance` need not wait for a disk."""
-        if self._offset + self._next_bytes > self._at_hand_to:
-            size = min(LOOK_AHEAD_BYTES, self._stop - self._offset)
-            if not self._content.is_at_hand(self._offset, size):
+        offset = self._offset
+        if min(offset + AT_ONCE_BYTES, self._stop) > self._at_hand_to:
+            size = min(LOOK_AHEAD_BYTES, self._stop - offset)
+            if not self._content.is_at_hand(offset, size):
                 return False
-            self._at_hand_to = self._offset + size
+            self._at_hand_to = offset + size
         return True
-
-    @property
-    def _next_bytes(self) -> int:
-        return min(AT_ONCE_BYTES, self._stop - self._offset)
 
     def advance(self) -> bool:
         """Send what the socket takes now. True when nothing is left. Raises OSError, `FileShrank`."""
-        with contextlib.suppress(BlockingIOError):
-            self._offset += self._content.send(self.sock, self._offset, self._next_bytes)
-        return self._offset >= self._stop
+        offset = self._offset
+        try:
+            offset += self._content.send(self.sock, offset, min(AT_ONCE_BYTES, self._stop - offset))
+        except BlockingIOError:
+            return False
+        self._offset = offset
+        return offset >= self._stop
 
 
 class FileSender:
@@ -113,7 +111,7 @@ class FileSender:
         content.lend(transfer.done)
         with self._lock:
             self._transfers[transfer.sock] = transfer
-            self._epoll.register(transfer.sock, _ARMED)
+            self._poll(transfer)
         return transfer
 
     def cancel(self, transfer: Transfer) -> None:
@@ -153,11 +151,11 @@ class FileSender:
                 transfer = self._take(sock)
                 if transfer is None:
                     continue
-                if transfer.is_at_hand:
+                if transfer.is_at_hand():
                     self._serve(transfer, event)
                 else:
+                    self._put_aside(transfer)
                     self._disks.submit(self._serve, transfer, event)
-            time.sleep(PAUSE_S)
 
     def _take(self, sock: int) -> Transfer | None:
         """None: the event is of a transfer that was cancelled; another may have its descriptor by now."""
@@ -167,6 +165,11 @@ class FileSender:
                 return None
             transfer.is_busy = True
             return transfer
+
+    def _put_aside(self, transfer: Transfer) -> None:
+        """While it waits for a disk, its socket must not wake anybody up."""
+        self._epoll.unregister(transfer.sock)
+        transfer.is_polled = False
 
     def _serve(self, transfer: Transfer, event: int) -> None:
         outcome: bool | Exception | None = False
@@ -184,7 +187,8 @@ class FileSender:
         with self._lock:
             transfer.is_busy = False
             if outcome is None and not transfer.is_cancelled:
-                self._epoll.modify(transfer.sock, _ARMED)
+                if not transfer.is_polled:
+                    self._poll(transfer)
                 return
             self._let_go(transfer)
         if isinstance(outcome, Exception):
@@ -192,7 +196,12 @@ class FileSender:
         else:
             transfer.done.set_result(bool(outcome))
 
+    def _poll(self, transfer: Transfer) -> None:
+        self._epoll.register(transfer.sock, select.EPOLLOUT)
+        transfer.is_polled = True
+
     def _let_go(self, transfer: Transfer) -> None:
         del self._transfers[transfer.sock]
-        self._epoll.unregister(transfer.sock)
+        if transfer.is_polled:
+            self._epoll.unregister(transfer.sock)
         os.close(transfer.sock)
