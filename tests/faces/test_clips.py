@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -264,6 +265,30 @@ async def test_a_clip_is_neither_a_recording_nor_foreign_to_us(
     assert read_clip_note(world.record_dir / "studio.mp4") is None
     report = await check(world.catalog, [world.record_dir], MediaProbe())
     assert (report.clips, report.foreign, report.findings) == (1, 0, [])
+
+
+async def test_a_check_counts_clips_in_a_folder_of_their_own_and_adopts_nothing_there(
+    world: World, tmp_path: Path
+) -> None:
+    world.clips_dir = tmp_path / "clips"
+
+    async def counted() -> tuple[int, int, int, int]:
+        report = await check(
+            world.catalog, [world.record_dir], MediaProbe(), repair=True, clips=world.clips_dir
+        )
+        assert report.is_clean
+        return report.files, report.catalogued, report.clips, report.foreign
+
+    assert await counted() == (1, 1, 0, 0)
+    async with world.client() as client:
+        await client.get(f"{URL}?start=3&end=5")
+    shutil.copy(world.record_dir / "studio.mp4", tmp_path / "clips" / "copy.mp4")
+    assert await counted() == (3, 1, 1, 1)
+    world.clips_dir = world.record_dir.parent
+    (tmp_path / "record-s1-e2.mp4").write_bytes((tmp_path / "clips" / "studio-s3-e5.mp4").read_bytes())
+    assert (await counted())[1:3] == (1, 2)
+    world.clips_dir = world.record_dir
+    assert await counted() == (1, 1, 0, 0)
 
 
 @pytest.mark.parametrize("container", ["mkv", "ts", "flv"])

@@ -62,6 +62,7 @@ async def check(
     probe: FileProbe,
     *,
     repair: bool = False,
+    clips: Path | None = None,
     is_own: IsOwn = _never,
     is_written: IsWritten = _never,
     progress: Progress | None = None,
@@ -70,6 +71,7 @@ async def check(
 ) -> CheckReport:
     """Compare all rows with the disk and all files below `roots` (the record folders) with the rows.
 
+    Clips are where they are; in `clips`, a folder for them that need not be there, files are only counted.
     Files for which `is_own` says so are left out. `stale_after_s` 0 means that no server runs: what is
     unfinished was left so.
 
@@ -85,6 +87,8 @@ async def check(
     await run.rows()
     for root in _outermost(roots):
         await run.files(root, is_own)
+    if clips is not None and set(roots).isdisjoint((clips, *clips.parents)):
+        await run.clips(clips, lambda path: is_own(path) or not set(roots).isdisjoint(path.parents))
     run.report.findings += run.missing.values()
     return run.report
 
@@ -157,6 +161,16 @@ class _Check:
                 elif (probed := await self._look_into(file)) is not None:
                     unknown.append((file, probed))
             await self._place(root, unknown)
+            self._tell()
+
+    async def clips(self, folder: Path, is_left_out: IsOwn) -> None:
+        """Recordings found here are nobody's: what lies outside of the record folders is not ours to serve."""
+        walk = _walk(folder, is_left_out) if await asyncio.to_thread(folder.is_dir) else iter(())
+        while files := await asyncio.to_thread(_take, walk):
+            for file in files:
+                self.report.files += 1
+                if await self._look_into(file) is not None:
+                    self.report.foreign += 1
             self._tell()
 
     def _suspicious(self, rows: Sequence[SegmentFacts]) -> list[SegmentFacts]:

@@ -57,6 +57,7 @@ async def check_recordings(settings: Settings, *, repair: bool) -> bool:
             roots,
             MediaProbe(),
             repair=repair,
+            clips=settings.clips.dir.absolute() if settings.clips.dir is not None else None,
             is_own=_own_files(settings),
             is_written=_is_written,
             stale_after_s=_QUIET_S if FolderLock.is_held(record.own_folders, settings.catalog.path) else 0,
