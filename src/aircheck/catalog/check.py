@@ -164,7 +164,7 @@ class _Check:
             self._tell()
 
     async def clips(self, folder: Path, is_left_out: IsOwn) -> None:
-        """Recordings found here are nobody's: what lies outside of the record folders is not ours to serve."""
+        """Recordings found here are not adopted: what lies outside of the record folders is not served."""
         walk = _walk(folder, is_left_out) if await asyncio.to_thread(folder.is_dir) else iter(())
         while files := await asyncio.to_thread(_take, walk):
             for file in files:
