@@ -137,7 +137,11 @@ segments = Table(
     _number("start_ns", "Wall clock, ns, of the first packet."),
     _number("start_pts_ms", "Media time of the first packet on the stream's timeline, ms."),
     Column("end_ns", BigInteger, comment="Wall clock, ns, of the last packet. Null while growing."),
-    _number("duration_ms", "Media time from first packet to the end of the last, ms; 0 until known."),
+    _number(
+        "duration_ms",
+        "Media time from the first picture or sound to the end of the last, ms; 0 until known. FLV: from the "
+        "first dts, some 80 ms more with B-frames.",
+    ),
     _number("size_bytes", "Size of the file, bytes. Exact when complete; lags behind while growing."),
     Column(
         "is_recovered",
