@@ -9,12 +9,14 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from helpers.facts_samples import START_NS, a_recording, a_segment, a_stream
+from helpers.patience import PATIENCE_S
 from sqlalchemy import text
 
 from aircheck.catalog import Catalog, DatabaseError, Totals, Trouble
@@ -108,16 +110,23 @@ async def test_a_refused_change_fails_alone(catalog: Catalog) -> None:
 
 
 async def test_an_event_is_not_seen_before_those_with_lower_ids(catalog: Catalog, server: str) -> None:
-    other = await Catalog.open(server)
     first, second = Event(EventKind.GAP, 1), Event(EventKind.GAP, 2)
-    async with other._database.writing() as connection:
-        await other._writer._append(connection, [to_row(first)])
-        adding = asyncio.create_task(catalog.add_event(second))
-        await asyncio.sleep(0.1)
-        assert await catalog.events() == ()
-    assert await adding == replace(second, id=2)
+    async with opened(server) as other, opened(server) as waiting:
+        async with other._database.writing() as connection:
+            await other._writer._append(connection, [to_row(first)])
+            adding = asyncio.create_task(waiting.add_event(second))
+            await asyncio.sleep(0.1)
+            assert await catalog.events() == ()
+        assert await adding == replace(second, id=2)
     assert await catalog.events() == (replace(first, id=1), replace(second, id=2))
-    await other.close()
+
+
+@asynccontextmanager
+async def opened(server: str) -> AsyncIterator[Catalog]:
+    """Another node's, which waits for as long as it has to."""
+    catalog = await Catalog.open(server, busy_timeout_s=PATIENCE_S)
+    yield catalog
+    await catalog.close()
 
 
 async def test_nodes_open_together_and_find_the_comments(catalog: Catalog, server: str) -> None:

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from helpers.clocks import MovableClock
 from helpers.http_backend import HttpBackend
+from helpers.patience import PATIENCE_S
 
-from aircheck.clock import SystemClock
 from aircheck.faces.wcs.hooks import WcsHooks
 from aircheck.facts import EndReason
 from aircheck.hub.registry import Registry
@@ -17,6 +18,9 @@ from aircheck.ingest.rtmp_server import RtmpServer, Timeouts
 from aircheck.playback.rtmp_play import RtmpViewer
 from aircheck.service.access import AccessService
 from aircheck.service.backend import Backend, BackendPlan
+
+HANDSHAKE_S = 30.0
+"""How long a peer may take to begin."""
 
 
 class HooksRig:
@@ -28,7 +32,7 @@ class HooksRig:
         secret: str,
         **options: object,
     ) -> None:
-        clock = SystemClock()
+        self.clock = clock = MovableClock()
         self.registry = Registry()
         self.backend = Backend(BackendPlan(url=there.url, timeout_s=timeout_s, secret=secret))
         self.backend.start()
@@ -47,10 +51,16 @@ class HooksRig:
             self.hooks,
             clock,
             new_viewer=lambda stream, session, number: RtmpViewer(stream, session, number),
-            timeouts=Timeouts(handshake_s=0.5, idle_s=30),
+            timeouts=Timeouts(handshake_s=HANDSHAKE_S, idle_s=100 * HANDSHAKE_S),
         )
         self.rtmp.on_session_ended.append(self.hooks.session_ended)
         self.address = self.rtmp.listen("127.0.0.1", 0)
+
+    def pass_by(self, seconds: float) -> None:
+        """Let that time pass for everybody who is connected."""
+        self.clock.ahead_s += seconds
+        for session in list(self.rtmp.sessions.values()):
+            session.sweep(self.clock.monotonic_s())
 
 
 @asynccontextmanager
@@ -58,7 +68,7 @@ async def running(
     there: HttpBackend,
     access: AccessService | None = None,
     *,
-    timeout_s: float = 5,
+    timeout_s: float = PATIENCE_S,
     secret: str = "",
     **options: object,
 ) -> AsyncIterator[HooksRig]:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
+from helpers.clocks import MovableClock
 from helpers.recorder_rig import make_plan
 
 from aircheck.catalog import Catalog
-from aircheck.clock import SystemClock
 from aircheck.faces.api.app import create_app
 from aircheck.facts import (
     RecordingFacts,
@@ -45,16 +45,6 @@ VIDEO = TrackFacts(
     1, "h264", "video", 1000, width=1280, height=720, packets=90, size_bytes=9000, duration_ms=3000
 )
 AUDIO = TrackFacts(2, "aac", "audio", 48000, sample_rate=48000, channels=2, packets=140, size_bytes=900)
-
-
-class MovableClock(SystemClock):
-    """The system's clock, and a hand that moves it forward."""
-
-    def __init__(self) -> None:
-        self.ahead_s = 0.0
-
-    def monotonic_s(self) -> float:
-        return super().monotonic_s() + self.ahead_s
 
 
 @dataclass

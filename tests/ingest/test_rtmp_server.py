@@ -10,12 +10,13 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
+from helpers.clocks import MovableClock
 from helpers.packets import av_batches
 from helpers.patience import PATIENCE_S, until
 from helpers.rtmp_peer import Peer
 from helpers.tools import requires
 
-from aircheck.clock import SystemClock
+from aircheck.clock import Clock, SystemClock
 from aircheck.facts import EndReason
 from aircheck.hub.registry import Registry
 from aircheck.hub.stream import Stream
@@ -57,7 +58,12 @@ class Listener:
 
 class Rig:
     def __init__(
-        self, access: AccessService | None = None, *, interval_s: float = 0.05, **options: object
+        self,
+        access: AccessService | None = None,
+        *,
+        interval_s: float = 0.05,
+        clock: Clock | None = None,
+        **options: object,
     ) -> None:
         self.registry = Registry()
         self.listener = Listener()
@@ -68,7 +74,7 @@ class Rig:
             self.pump,
             self.registry,
             access or AccessService(),
-            SystemClock(),
+            clock or SystemClock(),
             new_viewer=lambda stream, session, number: RtmpViewer(stream, session, number),
             back_buffer_bytes=1 << 20,
             **options,  # type: ignore[arg-type]
@@ -476,11 +482,20 @@ async def test_a_mistake_of_ours_costs_one_session_and_nobody_else(
 
 
 async def test_who_has_stopped_publishing_may_take_as_long_as_a_newcomer() -> None:
-    async with running(timeouts=Timeouts(handshake_s=1.5, idle_s=30)) as rig, Peer(rig.listen()) as peer:
+    clock = MovableClock()
+    timeouts = Timeouts(handshake_s=200, idle_s=5000)
+    async with running(timeouts=timeouts, clock=clock) as rig, Peer(rig.listen()) as peer:
         number = await peer.publish("cam")
-        await asyncio.sleep(2)
+        await until(lambda: rig.streams)
+        (session,) = rig.server.sessions.values()
+        clock.ahead_s += 300
+        session.sweep(clock.monotonic_s())
         await peer.unpublish(number)
-        await asyncio.sleep(1.2)
-        assert not peer.is_closed
+        await until(lambda: not session.is_busy)
+        clock.ahead_s += 100
+        session.sweep(clock.monotonic_s())
+        assert session.session_id in rig.server.sessions
+        clock.ahead_s += 150
+        session.sweep(clock.monotonic_s())
         await peer.closed()
         assert rig.server.refused == {"idle_timeout": 1}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import get_args
 
 import pytest
-from helpers.hooks_rig import running
+from helpers.hooks_rig import HANDSHAKE_S, running
 from helpers.http_backend import ASKED, HttpBackend
 from helpers.packets import av_batches
 from helpers.rtmp_peer import Peer
@@ -90,13 +89,13 @@ async def test_what_happens_without_an_answer_is_a_setting(
     there: HttpBackend, refuses_on_error: bool
 ) -> None:
     there.hangs.add("publishStream")
-    async with running(there, timeout_s=0.2, refuses_on_error=refuses_on_error) as rig:
+    async with running(there, timeout_s=1, refuses_on_error=refuses_on_error) as rig:
         async with Peer(rig.address) as peer:
             if refuses_on_error:
                 assert await peer.refused("cam") == "NetStream.Publish.Unauthorized"
             else:
                 await peer.publish("cam")
-        assert rig.backend.counters.failed == 1
+        assert rig.backend.counters.failed >= 1
 
 
 async def test_a_refusal_holds_where_errors_are_allowed(there: HttpBackend) -> None:
@@ -115,8 +114,7 @@ async def test_a_publisher_that_waits_for_the_backend_keeps_nobody_waiting(there
         await there.heard(3)
         there.hangs.clear()
         await other.publish("other")
-        # Longer than a peer may take to begin: it is not its fault.
-        await asyncio.sleep(1.7)
+        rig.pass_by(2 * HANDSHAKE_S)  # it is not its fault
         assert len(rig.rtmp.sessions) == 2
         assert [stream.name for stream in rig.registry] == ["other"]
 
