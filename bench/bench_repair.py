@@ -21,6 +21,7 @@ from helpers.packets import new_stream  # noqa: E402
 from helpers.rtp_media import Batches, Publication, make_clip, repeated, track_of_clip  # noqa: E402
 
 from aircheck.media.track import Codec, Kind  # noqa: E402
+from aircheck.webrtc.port import INTERVAL_S  # noqa: E402
 
 CLIP_S = 4
 PATHS = (
@@ -50,7 +51,7 @@ def publication(folder: Path, minutes: float, path: tuple[float, float, float, f
         )
         for seed, name in enumerate(("up", "down"), 1)
     }
-    return Publication(new_stream(), [sound, pictures], **ways)
+    return Publication(new_stream(), [sound, pictures], drain_s=INTERVAL_S, **ways)
 
 
 def row(folder: Path, minutes: float, path: tuple[float, float, float, float]) -> str:

@@ -29,7 +29,8 @@ import av
 from process_cost import cost_of
 from servers import free_port, running
 
-SETTLE_S = 3.0
+SETTLE_S = 6.0
+"""For the first seconds after somebody came the server looks more often for what comes."""
 HERE = Path(__file__).parent
 
 

@@ -20,6 +20,8 @@ from aircheck.hub.stream import Stream
 from aircheck.media.packet import Batch
 from aircheck.media.track import Codec, Kind
 from aircheck.webrtc.media import Format, MediaLine
+from aircheck.webrtc.peers import TICK_S
+from aircheck.webrtc.port import QUICK_INTERVAL_S
 from aircheck.webrtc.publisher import Publisher
 from aircheck.wire.rtp.packet import RtpPacket
 from aircheck.wire.rtp.rtcp import (
@@ -38,6 +40,9 @@ from aircheck.wire.rtp.transport_feedback import EXTENSION_URI
 NTP_AT_START_S = 4_000_000_000
 SEND_CLOCK_AT_START_S = 63.9
 """It begins anew at 64 s."""
+
+BROWSER_STEP_S = 0.01
+"""How often a browser looks at what came and what is due."""
 
 TRANSPORT_WIDE_ID = 3
 SEND_TIME_ID = 2
@@ -361,7 +366,7 @@ class Publication:
         *,
         up: Impairment | None = None,
         down: Impairment | None = None,
-        drain_s: float = 0.01,
+        drain_s: float = QUICK_INTERVAL_S,
         **options: float,
     ) -> None:
         self.clock = HandClock()
@@ -375,14 +380,14 @@ class Publication:
         lines = [track.line for track in tracks]
         self.publisher = Publisher(lines, transport, stream, self.registry, self.clock, **options)  # type: ignore[arg-type]
         self._drain_s = drain_s
-        self._steps = 0
+        self._ticked_s = 0.0
 
     def step(self) -> None:
         """One drain of the port."""
         clock, publisher = self.clock, self.publisher
-        clock.now_s += self._drain_s
-        self._steps += 1
-        self.browser.step(clock.now_s)
+        for _ in range(round(self._drain_s / BROWSER_STEP_S)):
+            clock.now_s += BROWSER_STEP_S
+            self.browser.step(clock.now_s)
         media: list[bytes] = []
         for packet in self.browser.up.receive(clock.now_s):
             if 200 <= packet[1] <= 207:
@@ -391,7 +396,8 @@ class Publication:
                 media.append(packet)
         if media:
             publisher.receive_rtp(media, clock.wall_ns(), clock.now_s)
-        if self._steps % round(0.05 / self._drain_s) == 0:
+        if clock.now_s - self._ticked_s >= TICK_S - BROWSER_STEP_S:
+            self._ticked_s = clock.now_s
             publisher.tick(clock.now_s)
 
     def run(self, seconds: float) -> None:

@@ -17,6 +17,7 @@ from aircheck.facts import EndReason
 from aircheck.webrtc import peers as peers_module
 from aircheck.webrtc.errors import StreamNotFound, StreamNotReady
 from aircheck.webrtc.peer import Peer
+from aircheck.webrtc.port import INTERVAL_S, QUICK_INTERVAL_S
 from aircheck.webrtc.states import Info, PeerState, PeerTimeouts
 
 
@@ -119,6 +120,24 @@ async def test_viewers_are_told_that_the_publisher_has_stopped() -> None:
         assert watching.info == Info.PUBLISHER_STOP
         assert world.listeners["cam"].end_reason is EndReason.UNPUBLISHED
         assert len(world.peers) == 0
+
+
+async def test_the_port_is_drained_more_often_when_somebody_comes_and_while_somebody_watches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with PeersWorld.opened() as world:
+        assert world.peers.port.interval_s == INTERVAL_S
+        await world.publish(offer(), name="another")
+        assert world.peers.port.interval_s == QUICK_INTERVAL_S
+        monkeypatch.setattr(peers_module, "NEW_S", 0)
+        await until(lambda: world.peers.port.interval_s == INTERVAL_S)
+        stream = new_stream("cam")
+        world.registry.publish(stream)
+        stream.publish(batch([video(0, key=True), audio(0)], changed=True, arrival_ns=time.time_ns()))
+        await world.play(offer(direction="recvonly"))
+        assert world.peers.port.interval_s == QUICK_INTERVAL_S
+        world.taken[1].close()
+        await until(lambda: world.peers.port.interval_s == INTERVAL_S)
 
 
 async def test_many_peers_share_one_port() -> None:

@@ -36,7 +36,7 @@ from aircheck.webrtc.errors import (
 from aircheck.webrtc.media import MediaSink
 from aircheck.webrtc.negotiate import Preferences
 from aircheck.webrtc.peer import OnChange, Peer, PeerContext, PeerEnded
-from aircheck.webrtc.port import Port
+from aircheck.webrtc.port import INTERVAL_S, QUICK_INTERVAL_S, Port
 from aircheck.webrtc.publisher import Publisher, promised_tracks
 from aircheck.webrtc.states import Info, PeerKind, PeerTimeouts
 from aircheck.webrtc.status import PeersStatus
@@ -48,6 +48,8 @@ from aircheck.wire import sdp
 _log = logging.getLogger(__name__)
 
 TICK_S = 0.05
+NEW_S = 5.0
+"""After its offer a peer may take so long to connect and to show what it has."""
 READY_S = 1.5
 """How long who watches waits for a stream that has just begun to show what it has."""
 SETTLED_NS = 500_000_000
@@ -98,6 +100,8 @@ class Peers:
         self._peers: dict[str, Peer] = {}
         self._reserved: dict[tuple[str, str], Peer] = {}
         """Names of publishers that have not connected yet."""
+        self._newest_s = float("-inf")
+        """When the last peer came."""
         self._ticker: asyncio.TimerHandle | None = None
         self._is_closing = False
 
@@ -298,6 +302,8 @@ class Peers:
             raise
         peer.agree(agreement)
         self._peers[peer.id] = peer
+        self._newest_s = self._context.clock.monotonic_s()
+        self._pace_port(self._newest_s)
         self.accepted += 1
         _log.info("WebRTC peer accepted peer=%s address=%s", peer, peer.attempt.remote_address)
 
@@ -358,6 +364,7 @@ class Peers:
     def _tick(self) -> None:
         self._ticker = self._loop.call_later(TICK_S, self._tick)
         now_s = self._context.clock.monotonic_s()
+        self._pace_port(now_s)
         for peer in self:
             try:
                 peer.tick(now_s)
@@ -374,6 +381,11 @@ class Peers:
         if self._reserved.get(key) is peer:
             del self._reserved[key]
         self.ended[peer.info] += 1
+
+    def _pace_port(self, now_s: float) -> None:
+        is_new = now_s - self._newest_s < NEW_S
+        is_quick = is_new or any(peer.kind is PeerKind.PLAY for peer in self._peers.values())
+        self.port.interval_s = QUICK_INTERVAL_S if is_quick else INTERVAL_S
 
 
 class _Counted:

@@ -1,7 +1,7 @@
 """The port that all peers share: one UDP socket, and TCP on the same number (RFC 6544, RFC 4571 framing).
 
-Packets wait in the kernel and are drained some fifty times a second, all peers in one turn, because reacting
-to each of them would cost more than decrypting it. While nothing comes the socket is watched instead. What
+Packets wait in the kernel and are drained fifty times a second, all peers in one turn, because to wake up
+for each of them costs more than to decrypt it. While nothing comes the socket is watched instead. What
 arrives is told apart by its first byte (RFC 7983) and by where it came from; media from addresses that no
 peer has proven by a check is dropped before anything looks into it.
 """
@@ -21,8 +21,11 @@ from aircheck.wire import stun
 
 _log = logging.getLogger(__name__)
 
-INTERVAL_S = 0.01
+INTERVAL_S = 0.02
 """From one drain to the next while packets come."""
+QUICK_INTERVAL_S = 0.01
+"""The same while somebody watches, who sees media later by that, and while somebody has just come, whose
+sound and pictures may have to be put together by when they came."""
 PACKETS_A_TURN = 2000
 """Of one drain: a flood leaves the rest of the program its turn."""
 RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024
@@ -46,6 +49,7 @@ class Port:
         self.received_packets = 0
         self.received_bytes = 0
         self.receive_buffer_bytes = 0
+        self.interval_s = INTERVAL_S
         self._loop = loop
         self._clock = clock
         self._sock: socket.socket | None = None
@@ -183,7 +187,7 @@ class Port:
         elif count >= PACKETS_A_TURN:
             self._timer = self._loop.call_later(0, self._turn)
         else:
-            self._timer = self._loop.call_later(INTERVAL_S, self._turn)
+            self._timer = self._loop.call_later(self.interval_s, self._turn)
 
     def _drain(self, sock: socket.socket) -> int:
         """Read what the kernel holds and hand it on by peer."""

@@ -110,7 +110,7 @@ class ReceiveTrack:
         self._formats = {one.payload_type: one for one in line.formats}
         self._round_trip = round_trip
         self._taker = taker
-        self._reorder: ReorderBuffer[Item] = ReorderBuffer(round_trip)
+        self._reorder = self._new_reorder()
         self._lost_before = 0
         """Counts of sources that were replaced."""
         self._payload_type: int | None = None
@@ -120,6 +120,10 @@ class ReceiveTrack:
         self._sound: Track | None = None
         self._jitter_timestamp: int | None = None
         self._now_s = 0.0
+
+    def _new_reorder(self) -> ReorderBuffer[Item]:
+        has_rtx = all(one.rtx_payload_type is not None for one in self.line.formats)
+        return ReorderBuffer(self._round_trip, knows_answers=has_rtx)
 
     # packets
 
@@ -178,7 +182,7 @@ class ReceiveTrack:
             self._next(item)
         self._lost_before += self._reorder.lost
         self.counters.rtp_packets_recovered += self._reorder.recovered
-        self._reorder = ReorderBuffer(self._round_trip)
+        self._reorder = self._new_reorder()
 
     def wanted(self, now_s: float) -> tuple[int, ...]:
         """Sequence numbers to ask for now."""

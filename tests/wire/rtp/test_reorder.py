@@ -60,6 +60,61 @@ def test_requests_follow_a_long_round_trip() -> None:
     assert 0.15 < buffer.round_trip.seconds < 0.25
 
 
+def needless_requests(buffer: ReorderBuffer[int]) -> int:
+    """Of a thousand packets in bursts of ten that all come, by up to 15 ms out of order."""
+    path = Impairment(delay_s=0.05, jitter_s=0.015, calm_packets=1)
+    asked = 0
+    for step in range(1100):
+        now_s = step / 100
+        for number in range(step, step + 10) if step < 1000 and not step % 10 else ():
+            path.send(number.to_bytes(2, "big"), now_s)
+        for packet in path.receive(now_s):
+            buffer.push(int.from_bytes(packet, "big"), 0, now_s)
+        asked += len(buffer.wanted(now_s))
+    return asked
+
+
+def test_packets_that_are_often_late_are_waited_for_before_they_are_asked_for() -> None:
+    hasty: ReorderBuffer[int] = ReorderBuffer()
+    patient: ReorderBuffer[int] = ReorderBuffer(knows_answers=True)
+    assert needless_requests(hasty) > 200
+    assert needless_requests(patient) < 20
+    assert patient.recovered == 0
+
+
+def test_who_lost_packets_is_asked_at_once_again_when_none_are_late_any_more() -> None:
+    buffer: ReorderBuffer[int] = ReorderBuffer(RoundTrip(0.08), knows_answers=True)
+    needless_requests(buffer)
+    first = buffer.highest + 1
+    push_all(buffer, [first, first + 2], 20.0)
+    assert buffer.wanted(20.0) == ()
+    assert buffer.wanted(20.04) == ((first + 1) & 0xFFFF,)
+    for at in range(first + 2, first + 102, 2):
+        push_all(buffer, [at], 21.0)
+        buffer.wanted(22.0)
+        buffer.push_again(at - 1 & 0xFFFF, at - 1, 22.0)
+    push_all(buffer, [first + 102], 23.0)
+    assert buffer.wanted(23.0) == ((first + 101) & 0xFFFF,)
+
+
+def test_a_packet_that_was_only_late_is_no_answer() -> None:
+    buffer: ReorderBuffer[int] = ReorderBuffer(RoundTrip(0.2), knows_answers=True)
+    push_all(buffer, [1, 3], 0.0)
+    assert buffer.wanted(0.0) == (2,)
+    assert push_all(buffer, [2], 0.01) == [2, 3]
+    assert buffer.round_trip.seconds == 0.2
+    assert buffer.recovered == 0
+
+
+def test_on_a_long_path_a_second_request_still_has_time_to_be_answered() -> None:
+    """And what that did not bring is asked for more often, as there is no time for a third round trip."""
+    buffer: ReorderBuffer[int] = ReorderBuffer(RoundTrip(0.24))
+    push_all(buffer, [1, 3], 0.0)
+    asked_s = [ms / 1000 for ms in range(0, 500, 10) if buffer.wanted(ms / 1000)]
+    assert asked_s[:3] == [0.0, 0.2, 0.26]
+    assert asked_s[1] + 0.24 < GIVE_UP_S
+
+
 def test_a_packet_is_asked_for_only_so_often() -> None:
     buffer: ReorderBuffer[int] = ReorderBuffer(RoundTrip(0.001), give_up_s=1000)
     push_all(buffer, [1, 3])

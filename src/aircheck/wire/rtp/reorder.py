@@ -2,7 +2,8 @@
 
 A packet that follows its predecessor passes straight through. Behind a hole packets wait: for the missing
 one, which is asked for at once and then at intervals that follow the round-trip time (asking more often only
-doubles the traffic), or until waiting is over and the hole is passed on as `None`.
+doubles the traffic), or until waiting is over and the hole is passed on as `None`. On a path that brings many
+packets out of order the first request waits for as long as those are late.
 """
 
 from __future__ import annotations
@@ -30,6 +31,12 @@ MAX_HELD = 8192
 RETRY_MIN_S = 0.02
 RETRY_PER_ROUND_TRIP = 1.25
 """A little more than a round trip: an answer that is on its way is not asked for again."""
+
+LATE_MIN_S = 0.005
+"""Packets that are late by less than that on average are not waited for."""
+
+TRIPS_BEHIND_PATIENCE = 3
+"""Nor any, where giving up comes sooner than so many round trips."""
 
 T = TypeVar("T")
 
@@ -62,10 +69,17 @@ class _Missing:
 class ReorderBuffer(Generic[T]):
     """`push` returns what is next in order: nothing, one item or many, with None for a hole given up.
 
-    Sequence numbers are counted on past 16 bits; `highest` and `first` are such.
+    Sequence numbers are counted on past 16 bits; `highest` and `first` are such. `knows_answers` tells that
+    what is sent again always comes by `push_again`: then what comes by `push` was only late.
     """
 
-    def __init__(self, round_trip: RoundTrip | None = None, *, give_up_s: float = GIVE_UP_S) -> None:
+    def __init__(
+        self,
+        round_trip: RoundTrip | None = None,
+        *,
+        give_up_s: float = GIVE_UP_S,
+        knows_answers: bool = False,
+    ) -> None:
         self.round_trip = round_trip if round_trip is not None else RoundTrip()
         self.give_up_s = give_up_s
         self.first = 0
@@ -76,6 +90,9 @@ class ReorderBuffer(Generic[T]):
         """Packets that came after they were asked for."""
         self.duplicates = 0
         self.resets = 0
+        self._knows_answers = knows_answers
+        self._late_s = 0.0
+        """By how much packets are late that come out of order: less, the more of the missing are lost."""
         self._next = 0
         self._held: dict[int, T] = {}
         self._missing: dict[int, _Missing] = {}
@@ -108,7 +125,7 @@ class ReorderBuffer(Generic[T]):
         if number < self._next or number in self._held:
             self.duplicates += 1
             return ()
-        self._found(number, now_s)
+        self._found(number, now_s, is_late=self._knows_answers)
         self._held[number] = item
         return self._drain()
 
@@ -158,9 +175,15 @@ class ReorderBuffer(Generic[T]):
         out += self._drain()
         return out
 
-    def _found(self, number: int, now_s: float) -> None:
+    def _found(self, number: int, now_s: float, *, is_late: bool = False) -> None:
         missing = self._missing.pop(number, None)
-        if missing is None or not missing.requests:
+        if missing is None:
+            return
+        if is_late:
+            self._late_s += max(0.0, now_s - missing.since_s - self._late_s) / 8
+            return
+        self._late_s -= self._late_s / 16
+        if not missing.requests:
             return
         self.recovered += 1
         # Which of several requests was answered nobody knows: the first, if round trips are longer than
@@ -210,11 +233,30 @@ class ReorderBuffer(Generic[T]):
         """Sequence numbers (16 bits) to ask for now."""
         if not self._missing:
             return ()
-        limit_s = now_s - self.round_trip.retry_s
+        first_s, second_s, further_s = self._waits_s()
         numbers: list[int] = []
         for number, missing in self._missing.items():
-            if not missing.requests or (missing.asked_s <= limit_s and missing.requests < MAX_REQUESTS):
+            if not missing.requests:
+                is_due = missing.since_s <= now_s - first_s
+            elif missing.requests == 1:
+                is_due = missing.asked_s <= now_s - second_s
+            else:
+                is_due = missing.asked_s <= now_s - further_s and missing.requests < MAX_REQUESTS
+            if is_due:
                 missing.requests += 1
                 missing.asked_s = now_s
                 numbers.append(number & 0xFFFF)
         return tuple(numbers)
+
+    def _waits_s(self) -> tuple[float, float, float]:
+        """How long to wait before the first request, the second, and each further one.
+
+        Packets that are only late are waited for where there is time to ask more than once after that, and
+        for no longer than half of what asking takes. A second request leaves time for its answer. What that
+        did not bring is asked for four times a round trip: it is not much, and will be given up soon.
+        """
+        trip_s, retry_s = self.round_trip.seconds, self.round_trip.retry_s
+        late_s = self._late_s if self._late_s >= LATE_MIN_S else 0.0
+        first_s = min(late_s, trip_s / 2, max(0.0, self.give_up_s - TRIPS_BEHIND_PATIENCE * trip_s))
+        second_s = max(RETRY_MIN_S, min(retry_s, self.give_up_s - retry_s))
+        return first_s, second_s, max(RETRY_MIN_S, trip_s / 4)
