@@ -42,7 +42,7 @@ ALLOWS_MEDIA = ("--use-fake-ui-for-media-stream",)
 """Whoever asks for the camera gets it."""
 
 
-_STEADY_PLACE = """
+STEADY_PLACE = """
 (async (selector) => {
   const element = document.querySelector(selector);
   const frame = () => new Promise(requestAnimationFrame);
@@ -64,7 +64,7 @@ _STEADY_PLACE = """
 """
 """Where to click an element, once it has come to rest there and nothing lies over it."""
 
-_SHOWN = "JSON.stringify({...document.body.dataset}) + ' ' + document.body.innerText.slice(0, 800)"
+SHOWN = "JSON.stringify({...document.body.dataset}) + ' ' + document.body.innerText.slice(0, 800)"
 
 
 class Tab:
@@ -130,7 +130,7 @@ class Tab:
 
     def click(self, selector: str) -> None:
         """With the mouse, as a person does, so that the page may do what needs a person."""
-        x, y = self.run(f"({_STEADY_PLACE})({json.dumps(selector)})")
+        x, y = self.run(f"({STEADY_PLACE})({json.dumps(selector)})")
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
@@ -170,7 +170,7 @@ class Tab:
     def _last_words(self) -> str:
         """What the page shows and has said, for whoever asks why it did not do what was expected."""
         try:
-            shown = self.run(_SHOWN)
+            shown = self.run(SHOWN)
         except Exception as error:
             shown = f"nothing: {error!r}"
         return f"the page shows: {shown}\nthe page said:\n" + "\n".join(self.console[-40:])

@@ -37,6 +37,11 @@ def find_program(name: str) -> str | None:
     return shutil.which(name) or shutil.which(name, path=_SEARCH_PATH)
 
 
+def firefox_program() -> str | None:
+    """The release with long support, as Debian has it, or any other."""
+    return find_program("firefox-esr") or find_program("firefox")
+
+
 def nginx_rtmp_module() -> Path | None:
     """The dynamic module that nginx must load to speak RTMP; None when missing."""
     candidates = (folder / "ngx_rtmp_module.so" for folder in _NGINX_MODULES)
@@ -97,6 +102,7 @@ TOOLS: Mapping[str, Tool] = {
     "webrtcbin": Tool("python3-gi gir1.2-gst-plugins-bad-1.0 gstreamer1.0-nice", _has_webrtcbin),
     "nginx-rtmp": Tool("nginx-light libnginx-mod-rtmp", _has_nginx_rtmp),
     "chromium": Tool("chromium", _program("chromium")),
+    "firefox": Tool("firefox-esr", lambda: firefox_program() is not None),
     "rtmpdump": Tool("rtmpdump", _program("rtmpdump")),
     "xvfb": Tool("xvfb", _program("Xvfb")),
     "obs": Tool("obs-studio", _program("obs")),

@@ -79,6 +79,8 @@ class Agreement:
     """Of the peer's certificate: name of the hash, and hex digits with colons in upper case."""
     is_client: bool
     """Whether we begin the DTLS handshake."""
+    left_out: tuple[Kind, ...] = ()
+    """What a viewer asked for and the stream has, but in a codec that the viewer does not know."""
 
 
 Choose = Callable[[sdp.Media, Kind], Format | None]
@@ -95,7 +97,8 @@ def answer_publisher(
         codecs = [codec for codec in preferences.codecs if codec.kind is kind]
         return _best_format(media, codecs, _RECEIVED_FEEDBACK, h264_profile=0)
 
-    lines = _choose_lines(offer, choose, sends=False)
+    remedy = "offer one of H.264, VP8, VP9, AV1 or Opus on a line of the right direction"
+    lines = _choose_lines(offer, choose, sends=False, remedy=remedy)
     if is_all_or_nothing:
         _check_whole(lines, {codec.kind for codec in preferences.codecs})
     for line in lines:
@@ -117,18 +120,22 @@ def answer_viewer(offer: sdp.Description, wanted: Mapping[Kind, Wanted], transpo
             return None
         return _best_format(media, want.codecs, _SENT_FEEDBACK, h264_profile=want.h264_profile)
 
-    lines = _choose_lines(offer, choose, sends=True)
+    has = ", ".join(codec.value for want in wanted.values() for codec in want.codecs)
+    lines = _choose_lines(offer, choose, sends=True, remedy=f"offer what the stream has: {has}")
     for line in lines:
         if line.format is not None:
             count = 1 if line.format.rtx_payload_type is None else 2
             line.ssrcs = tuple(secrets.randbelow(2**32 - 1) + 1 for _ in range(count))
-    return _agree(offer, lines, transport, 0)
+    sent = {line.kind for line in lines if line.format is not None}
+    asked = {line.kind for line in lines if _can_carry(line.offered, sends=True)}
+    left_out = tuple(kind for kind in wanted if kind in asked - sent)
+    return replace(_agree(offer, lines, transport, 0), left_out=left_out)
 
 
 # lines and formats
 
 
-def _choose_lines(offer: sdp.Description, choose: Choose, *, sends: bool) -> list[Line]:
+def _choose_lines(offer: sdp.Description, choose: Choose, *, sends: bool, remedy: str) -> list[Line]:
     lines: list[Line] = []
     taken: set[Kind] = set()
     for media in offer.media:
@@ -142,10 +149,7 @@ def _choose_lines(offer: sdp.Description, choose: Choose, *, sends: bool) -> lis
             taken.add(kind)
             line.direction = Direction.SENDONLY if sends else Direction.RECVONLY
     if not taken:
-        raise NoCommonCodecs(
-            f"no common codecs: {_names(*offer.media) or 'nothing'} offered",
-            remedy="offer one of H.264, VP8, VP9, AV1 or Opus on a line of the right direction",
-        )
+        raise NoCommonCodecs(f"no common codecs: {_names(*offer.media) or 'nothing'} offered", remedy=remedy)
     return lines
 
 

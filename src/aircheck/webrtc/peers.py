@@ -230,7 +230,10 @@ class Peers:
                 return self._make_viewer(peer, stream)
 
             peer = self._new_peer(PeerKind.PLAY, attempt, media_session_id, make_sink, on_change)
-            self._agree(peer, lambda way: negotiate.answer_viewer(description, wanted, way))
+            agreement = self._agree(peer, lambda way: negotiate.answer_viewer(description, wanted, way))
+            for kind in agreement.left_out:
+                has = ",".join(codec.value for codec in wanted[kind].codecs)
+                _log.warning("viewer does not know the codec peer=%s kind=%s codecs=%s", peer, kind, has)
             return peer
 
     async def _find_stream(self, attempt: Attempt, kinds: Set[str]) -> Stream:
@@ -294,7 +297,7 @@ class Peers:
             on_over=self._forget,
         )
 
-    def _agree(self, peer: Peer, answer: Callable[[Transport], negotiate.Agreement]) -> None:
+    def _agree(self, peer: Peer, answer: Callable[[Transport], negotiate.Agreement]) -> negotiate.Agreement:
         try:
             agreement = answer(peer.way_to_us())
         except AircheckError:
@@ -306,6 +309,7 @@ class Peers:
         self._pace_port(self._newest_s)
         self.accepted += 1
         _log.info("WebRTC peer accepted peer=%s address=%s", peer, peer.attempt.remote_address)
+        return agreement
 
     # connected
 
