@@ -8,7 +8,7 @@ from aircheck.wire.amf import AmfValue, serialize
 from aircheck.wire.rtmp import events as ev
 from aircheck.wire.rtmp.adobe_auth import Credentials
 from aircheck.wire.rtmp.base import Connection
-from aircheck.wire.rtmp.chunks import ChunkSerializer
+from aircheck.wire.rtmp.chunk_serializer import ChunkSerializer
 from aircheck.wire.rtmp.client import ClientConnection
 from aircheck.wire.rtmp.connection import ServerConnection
 from aircheck.wire.rtmp.handshake import Scheme

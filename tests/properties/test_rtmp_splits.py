@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from aircheck.wire import amf
 from aircheck.wire.errors import RemoteProtocolError
 from aircheck.wire.rtmp import state
-from aircheck.wire.rtmp.chunks import ChunkParser
+from aircheck.wire.rtmp.chunk_parser import ChunkParser
 from aircheck.wire.rtmp.client import ClientConnection
 from aircheck.wire.rtmp.connection import ServerConnection
 from aircheck.wire.rtmp.handshake import Scheme

@@ -7,7 +7,8 @@ from helpers import reference_chunks
 from helpers.connection_pair import pieces
 
 from aircheck.wire.errors import LocalProtocolError, RemoteProtocolError
-from aircheck.wire.rtmp.chunks import ChunkParser, ChunkSerializer
+from aircheck.wire.rtmp.chunk_parser import ChunkParser
+from aircheck.wire.rtmp.chunk_serializer import ChunkSerializer
 from aircheck.wire.rtmp.limits import Limits
 from aircheck.wire.rtmp.messages import Buffer, MediaRun
 

@@ -6,7 +6,7 @@ from helpers.connection_pair import ConnectionPair, flattened
 from aircheck.wire import amf
 from aircheck.wire.errors import LocalProtocolError
 from aircheck.wire.rtmp import events as ev
-from aircheck.wire.rtmp.chunks import ChunkSerializer
+from aircheck.wire.rtmp.chunk_serializer import ChunkSerializer
 from aircheck.wire.rtmp.client import ClientConnection
 from aircheck.wire.rtmp.handshake import Scheme
 from aircheck.wire.rtmp.messages import Buffer

@@ -9,7 +9,7 @@ from helpers.connection_pair import ConnectionPair, RawClient, flattened
 from aircheck.wire import amf
 from aircheck.wire.errors import LocalProtocolError, RemoteProtocolError
 from aircheck.wire.rtmp import events as ev
-from aircheck.wire.rtmp.chunks import ChunkParser
+from aircheck.wire.rtmp.chunk_parser import ChunkParser
 from aircheck.wire.rtmp.connection import ServerConnection
 from aircheck.wire.rtmp.limits import Limits
 from aircheck.wire.rtmp.messages import MediaRun, Message, MessageType

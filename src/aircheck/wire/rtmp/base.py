@@ -18,13 +18,8 @@ from aircheck.wire.amf import AmfValue
 from aircheck.wire.errors import LocalProtocolError, RemoteProtocolError
 from aircheck.wire.rtmp import events as ev
 from aircheck.wire.rtmp import messages, state
-from aircheck.wire.rtmp.chunks import (
-    COMMAND_CSID,
-    CONTROL_CSID,
-    STATUS_CSID,
-    ChunkParser,
-    ChunkSerializer,
-)
+from aircheck.wire.rtmp.chunk_parser import ChunkParser
+from aircheck.wire.rtmp.chunk_serializer import COMMAND_CSID, CONTROL_CSID, STATUS_CSID, ChunkSerializer
 from aircheck.wire.rtmp.commands import Command, parse_command
 from aircheck.wire.rtmp.handshake import ClientHandshake, ServerHandshake
 from aircheck.wire.rtmp.limits import Limits

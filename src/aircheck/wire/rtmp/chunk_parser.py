@@ -1,4 +1,4 @@
-"""The chunk stream (RTMP specification 5.3): bytes to messages and back.
+"""The chunk stream (RTMP specification 5.3): bytes to messages.
 
 The parser takes the bytes of one read in one pass. Three paths, from fast to slow:
 
@@ -14,70 +14,30 @@ that have begun.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
-from typing import NamedTuple
 
-from aircheck.wire.errors import LocalProtocolError, RemoteProtocolError
+from aircheck.wire.errors import RemoteProtocolError
+from aircheck.wire.rtmp.chunk_headers import (
+    DEFAULT_CHUNK_SIZE,
+    EXTENDED,
+    MASK32,
+    ChunkStream,
+    Header,
+    HeaderFault,
+    HeaderReader,
+)
 from aircheck.wire.rtmp.limits import DEFAULT_LIMITS, Limits
 from aircheck.wire.rtmp.messages import Buffer, MediaMessage, MediaRun, Message, MessageType
 
-DEFAULT_CHUNK_SIZE = 128
-
 _AUDIO = int(MessageType.AUDIO)
 _VIDEO = int(MessageType.VIDEO)
-_EXTENDED = 0xFFFFFF
-_MASK32 = 0xFFFFFFFF
-_MESSAGE_HEADER_BYTES = (11, 7, 3, 0)
 _LONGEST_PLAIN_HEADER_BYTES = 12
 _FEW_CONTINUATIONS = 8
 """Up to so many, to join the pieces of a message is cheaper than to cut the headers out of a copy."""
 _FORMAT_3 = 0xC0
 
-_uint32 = struct.Struct(">I")
 _two_words = struct.Struct(">II").unpack_from
-_word = _uint32.unpack_from
+_word = struct.Struct(">I").unpack_from
 _little_word = struct.Struct("<I").unpack_from
-
-
-class _ChunkStream:
-    """What the next header of a chunk stream may leave out, and its message in the making."""
-
-    __slots__ = (
-        "delta",
-        "extended",
-        "length_and_type",
-        "marker",
-        "offset",
-        "partial",
-        "stream_id",
-        "timestamp",
-    )
-
-    def __init__(self, csid: int) -> None:
-        self.marker = _basic_header(3, csid)
-        self.timestamp = 0
-        self.delta = 0
-        self.length_and_type = 0
-        self.stream_id = 0
-        self.extended = b""
-        """The extended timestamp field as last sent, which chunks of type 3 may repeat."""
-        self.partial: bytearray | None = None
-        self.offset = 0
-        """Where the message has begun, counted in everything received."""
-
-
-class _Header(NamedTuple):
-    """A chunk's header with nothing left out. `field` is the timestamp or its delta, extended if need be;
-    `extended` the bytes that extend it; `end` where the payload begins."""
-
-    csid: int
-    stream: _ChunkStream
-    form: int
-    field: int
-    length_and_type: int
-    stream_id: int
-    extended: bytes
-    end: int
 
 
 class ChunkParser:
@@ -91,9 +51,10 @@ class ChunkParser:
         self.chunk_size = DEFAULT_CHUNK_SIZE
         self._limits = limits
         self._session = session
-        self._chunk_streams: dict[int, _ChunkStream] = {}
+        self._headers = HeaderReader(limits)
+        self._chunk_streams = self._headers.chunk_streams
         self._output: list[Message | MediaRun] = []
-        self._latest: _ChunkStream | None = None
+        self._latest: ChunkStream | None = None
         self._run: list[MediaMessage] | None = None
         self._run_stream_id = 0
         self._tail = bytearray()
@@ -188,7 +149,7 @@ class ChunkParser:
                     break
             type_id = length_and_type & 0xFF
             length = length_and_type >> 8
-            if (type_id != 9 and type_id != 8) or delta == _EXTENDED or length > max_message_bytes:
+            if (type_id != 9 and type_id != 8) or delta == EXTENDED or length > max_message_bytes:
                 break
             payload: bytes | bytearray
             if length <= chunk_size:
@@ -229,8 +190,12 @@ class ChunkParser:
     def _one_chunk(self, view: memoryview, position: int, size: int) -> int:
         """Take the chunk at `position`; return its end, or `position` when bytes are missing: `_need` then
         says how many the chunk takes at least."""
-        header = self._header(view, position, size)
+        try:
+            header = self._headers.read(view, position, size)
+        except HeaderFault as fault:
+            raise self._fault(str(fault), position, view) from None
         if header is None:
+            self._need = self._headers.need
             return position
         stream, body = header.stream, header.end
         length = header.length_and_type >> 8
@@ -247,85 +212,17 @@ class ChunkParser:
         self._add_payload(stream, view[body:end])
         return end
 
-    def _header(self, view: memoryview, position: int, size: int) -> _Header | None:
-        """Basic header, message header and extended timestamp (5.3.1); None when bytes are missing."""
-        basic = self._basic_header(view, position, size)
-        if basic is None:
-            return None
-        csid, body = basic
-        form = view[position] >> 6
-        end = body + _MESSAGE_HEADER_BYTES[form]
-        if end > size:
-            self._need = end - position
-            return None
-        stream = self._chunk_streams.get(csid)
-        if stream is None:
-            stream = self._new_chunk_stream(csid, form, position, view)
-        elif stream.partial is not None and form != 3:
-            raise self._fault("a new header inside a message", position, view)
-        field = int.from_bytes(view[body : body + 3], "big") if form < 3 else stream.delta
-        extended = self._extended(view, end, size, stream, form, field)
-        if extended is None:
-            self._need = size + 1 - position
-            return None
-        if extended:
-            field = _word(extended)[0]
-            end += 4 if view[end : end + 4] == extended else 0
-        length_and_type = _word(view, body + 3)[0] if form < 2 else stream.length_and_type
-        stream_id = _little_word(view, body + 7)[0] if form == 0 else stream.stream_id
-        return _Header(csid, stream, form, field, length_and_type, stream_id, extended, end)
-
-    def _begin(self, header: _Header, position: int) -> None:
+    def _begin(self, header: Header, position: int) -> None:
         """The first chunk of a message is there: from now on its header is what others leave out."""
         stream = header.stream
         start = 0 if header.form == 0 else stream.timestamp
-        stream.timestamp = start + header.field & _MASK32
+        stream.timestamp = start + header.field & MASK32
         stream.delta = header.field
         stream.length_and_type = header.length_and_type
         stream.stream_id = header.stream_id
         stream.extended = header.extended
         stream.offset = self._base + position
         self._chunk_streams[header.csid] = stream
-
-    def _basic_header(self, view: memoryview, position: int, size: int) -> tuple[int, int] | None:
-        """The chunk stream id in its 1-, 2- or 3-byte form, and the position behind it (5.3.1.1)."""
-        csid = view[position] & 0x3F
-        end = position + (csid + 2 if csid == 0 else 3 if csid == 1 else 1)
-        if end > size:
-            self._need = end - position
-            return None
-        if csid == 0:
-            csid = 64 + view[position + 1]
-        elif csid == 1:
-            csid = 64 + view[position + 1] + 256 * view[position + 2]
-        return csid, end
-
-    def _new_chunk_stream(self, csid: int, form: int, position: int, view: memoryview) -> _ChunkStream:
-        # Type 1 is enough to begin with: librtmp opens chunk stream 2 with a ping that has no stream id.
-        if form > 1:
-            raise self._fault(f"chunk stream {csid} begins with a header of type {form}", position, view)
-        if len(self._chunk_streams) >= self._limits.max_chunk_streams:
-            raise self._fault(f"more than {self._limits.max_chunk_streams} chunk streams", position, view)
-        return _ChunkStream(csid)
-
-    def _extended(
-        self, view: memoryview, position: int, size: int, stream: _ChunkStream, form: int, field: int
-    ) -> bytes | None:
-        """The extended timestamp field that is in force: empty if none, None if bytes are missing.
-
-        Whether a chunk of type 3 repeats the field is a matter of dialect: FFmpeg and FMLE do, rtmpdump and
-        older OBS do not. It does if the bytes there are the field's (5.3.1.3).
-        """
-        if form < 3:
-            if field != _EXTENDED:
-                return b""
-            return bytes(view[position : position + 4]) if position + 4 <= size else None
-        if not stream.extended:
-            return b""
-        there = bytes(view[position : position + 4])
-        if len(there) < 4 and stream.extended.startswith(there):
-            return None
-        return stream.extended
 
     def _check_length(self, length: int, position: int, view: memoryview) -> None:
         if length > self._limits.max_message_bytes:
@@ -337,7 +234,7 @@ class ChunkParser:
                 f"unfinished messages of more than {self._limits.max_pending_bytes} bytes", position, view
             )
 
-    def _add_payload(self, stream: _ChunkStream, payload: memoryview) -> None:
+    def _add_payload(self, stream: ChunkStream, payload: memoryview) -> None:
         length = stream.length_and_type >> 8
         if stream.partial is not None:
             stream.partial += payload
@@ -348,7 +245,7 @@ class ChunkParser:
             stream.partial = bytearray(payload)
             self._pending_bytes += length
 
-    def _finish(self, stream: _ChunkStream) -> None:
+    def _finish(self, stream: ChunkStream) -> None:
         """End a message in the making if nothing of it is missing any more."""
         partial, length = stream.partial, stream.length_and_type >> 8
         if partial is not None and len(partial) == length:
@@ -380,7 +277,7 @@ class ChunkParser:
         self._finish(stream)
         return end
 
-    def _complete(self, stream: _ChunkStream, payload: bytes | bytearray) -> None:
+    def _complete(self, stream: ChunkStream, payload: bytes | bytearray) -> None:
         type_id = stream.length_and_type & 0xFF
         if type_id in (_AUDIO, _VIDEO):
             self._begin_run(stream.stream_id).append((type_id, stream.timestamp, payload))
@@ -399,7 +296,7 @@ class ChunkParser:
             self._output.append(MediaRun(stream_id, self._run))
         return self._run
 
-    def _set_chunk_size(self, stream: _ChunkStream, payload: Buffer) -> None:
+    def _set_chunk_size(self, stream: ChunkStream, payload: Buffer) -> None:
         size_bytes = int.from_bytes(payload[:4], "big") if len(payload) >= 4 else 0
         allowed = self._limits.max_chunk_size
         if not 1 <= size_bytes <= allowed:
@@ -408,7 +305,7 @@ class ChunkParser:
             )
         self.chunk_size = size_bytes
 
-    def _abort(self, stream: _ChunkStream, payload: Buffer) -> None:
+    def _abort(self, stream: ChunkStream, payload: Buffer) -> None:
         if len(payload) < 4:
             raise self._message_fault("an Abort message that names no chunk stream", stream, payload)
         aborted = self._chunk_streams.get(int.from_bytes(payload[:4], "big"))
@@ -416,7 +313,7 @@ class ChunkParser:
             aborted.partial = None
             self._pending_bytes -= aborted.length_and_type >> 8
 
-    def _message_fault(self, message: str, stream: _ChunkStream, payload: Buffer) -> RemoteProtocolError:
+    def _message_fault(self, message: str, stream: ChunkStream, payload: Buffer) -> RemoteProtocolError:
         return RemoteProtocolError(
             message, session=self._session, offset=stream.offset, data=bytes(payload[:32])
         )
@@ -428,92 +325,3 @@ class ChunkParser:
             offset=self._base + position,
             data=bytes(view[position : position + 32]),
         )
-
-
-def _basic_header(form: int, csid: int) -> bytes:
-    if csid < 64:
-        return bytes((form << 6 | csid,))
-    if csid < 320:
-        return bytes((form << 6, csid - 64))
-    return bytes((form << 6 | 1, csid - 64 & 0xFF, csid - 64 >> 8))
-
-
-class _Sent:
-    """The last message on a chunk stream that we write."""
-
-    __slots__ = ("stream_id", "timestamp")
-
-    def __init__(self, timestamp: int, stream_id: int) -> None:
-        self.timestamp = timestamp
-        self.stream_id = stream_id
-
-
-class ChunkSerializer:
-    """Messages to chunks. Payloads are passed on, not copied: they must not change until they are written."""
-
-    def __init__(self) -> None:
-        self.chunk_size = DEFAULT_CHUNK_SIZE
-        self._sent: dict[int, _Sent] = {}
-
-    def serialize(
-        self, out: list[Buffer], csid: int, type_id: int, timestamp: int, stream_id: int, payload: Buffer
-    ) -> None:
-        """Append the chunks of one message to `out`. Raises `LocalProtocolError` if it is too long."""
-        length = len(payload)
-        if length > 0xFFFFFF:
-            raise LocalProtocolError(f"a message of {length} bytes; 16777215 are possible")
-        header, extended = self._header(csid, type_id, timestamp & _MASK32, stream_id, length)
-        chunk_size = self.chunk_size
-        if length <= chunk_size:
-            out += (header, payload) if length else (header,)
-            return
-        continuation = _basic_header(3, csid) + extended
-        view = memoryview(payload)
-        out += (header, view[:chunk_size])
-        for start in range(chunk_size, length, chunk_size):
-            out += (continuation, view[start : start + chunk_size])
-
-    def serialize_all(
-        self, out: list[Buffer], stream_id: int, messages: Iterable[tuple[int, int, Buffer]]
-    ) -> None:
-        """Append media messages, each on the chunk stream of its type."""
-        for type_id, timestamp, payload in messages:
-            self.serialize(out, MEDIA_CSIDS.get(type_id, DATA_CSID), type_id, timestamp, stream_id, payload)
-
-    def _header(
-        self, csid: int, type_id: int, timestamp: int, stream_id: int, length: int
-    ) -> tuple[bytes, bytes]:
-        """Of type 0 to begin with, for another message stream and for time that goes back; else of type 1."""
-        sent = self._sent.get(csid)
-        if sent is None:
-            self._sent[csid] = _Sent(timestamp, stream_id)
-            return self._full_header(csid, type_id, timestamp, stream_id, length)
-        delta = timestamp - sent.timestamp & _MASK32
-        sent.timestamp = timestamp
-        if sent.stream_id != stream_id or delta >= 0x80000000:
-            sent.stream_id = stream_id
-            return self._full_header(csid, type_id, timestamp, stream_id, length)
-        field, extended = _timestamp_field(delta)
-        return _basic_header(1, csid) + _words(field, length, type_id) + extended, extended
-
-    def _full_header(
-        self, csid: int, type_id: int, timestamp: int, stream_id: int, length: int
-    ) -> tuple[bytes, bytes]:
-        field, extended = _timestamp_field(timestamp)
-        words = _words(field, length, type_id)
-        return _basic_header(0, csid) + words + stream_id.to_bytes(4, "little") + extended, extended
-
-
-CONTROL_CSID = 2
-COMMAND_CSID = 3
-STATUS_CSID = 5
-DATA_CSID = 7
-MEDIA_CSIDS = {_AUDIO: 4, _VIDEO: 6}
-
-
-def _timestamp_field(value: int) -> tuple[int, bytes]:
-    return (_EXTENDED, _uint32.pack(value)) if value >= _EXTENDED else (value, b"")
-
-
-def _words(field: int, length: int, type_id: int) -> bytes:
-    return (field << 32 | length << 8 | type_id).to_bytes(7, "big")
