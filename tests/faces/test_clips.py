@@ -189,6 +189,49 @@ async def test_an_end_behind_the_end_is_the_end(
     assert len(pictures(tmp_path / "got.mp4")) == RATE
 
 
+async def test_all_ends_behind_the_end_share_one_file_under_their_names(world: World) -> None:
+    async with world.serving() as services, _client(services) as client:
+        answers = [await client.get(f"{URL}?start=3&end={end}") for end in ("8", "60", "99999", "60")]
+        answers.append(await client.get(f"{URL}?start=3"))
+
+        assert services.clips.counters.cut == 1
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.headers["etag"] for answer in answers}) == 1
+    assert 'filename="studio-s3-e60.mp4"' in answers[1].headers["content-disposition"]
+    names = {"studio-s3.mp4", "studio-s3-e8.mp4", "studio-s3-e60.mp4", "studio-s3-e99999.mp4"}
+    assert files(world) == {"studio.mp4", *names}
+    assert len({(world.record_dir / name).stat().st_ino for name in names}) == 1
+
+
+async def test_one_more_name_of_a_clip_replaces_no_recording_but_a_clip_of_another(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    await add(world, "studio-s3-e60.mp4", stream())
+    theirs = (world.record_dir / "studio-s3-e60.mp4").read_bytes()
+    await client.get("/client/records/studio-s3-e60.mp4?start=1&end=2")
+    (world.record_dir / "studio-s3-e60-s1-e2.mp4").rename(world.record_dir / "studio-s3-e70.mp4")
+
+    clips = [await client.get(f"{URL}?start=3&end={end}") for end in (60, 70)]
+
+    assert clips[0].content == clips[1].content
+    assert (world.record_dir / "studio-s3-e60.mp4").read_bytes() == theirs
+    assert (world.record_dir / "studio-s3-e60_1.mp4").read_bytes() == clips[0].content
+    assert (world.record_dir / "studio-s3-e70.mp4").read_bytes() == clips[0].content
+
+
+@pytest.mark.parametrize("query", ["end=8", "end=99999", "start=0", "start=0&end=60"])
+async def test_the_whole_of_a_finished_file_is_the_file(
+    world: World, client: httpx.AsyncClient, query: str
+) -> None:
+    whole = await client.get(URL)
+
+    answer = await client.get(f"{URL}?{query}")
+
+    assert (answer.status_code, answer.content) == (200, whole.content)
+    assert answer.headers["etag"] == whole.headers["etag"]
+    assert files(world) == {"studio.mp4"}
+
+
 @pytest.mark.parametrize(
     "name",
     ["nobody.mp4", "%2e%2e/catalog.db", "..%2fcatalog.db", ".id/none.mp4", ".aircheck/x.mp4", "a%00.mp4"],
@@ -438,10 +481,13 @@ async def test_clips_are_kept_where_there_are_no_links(world: World, monkeypatch
     monkeypatch.setattr(os, "link", refuse)
     async with world.client() as client:
         answers = [await client.get(f"{URL}?start=1&end=3") for _ in range(2)]
+        assert files(world) == {"studio.mp4", "studio-s1-e3.mp4"}
+        until_end = [await client.get(f"{URL}?start=1&end={end}") for end in (60, 70)]
 
-    assert [answer.status_code for answer in answers] == [200, 200]
+    assert [answer.status_code for answer in (*answers, *until_end)] == [200] * 4
     assert answers[0].content == answers[1].content
-    assert files(world) == {"studio.mp4", "studio-s1-e3.mp4"}
+    assert until_end[0].content == until_end[1].content
+    assert files(world) == {"studio.mp4", "studio-s1-e3.mp4", "studio-s1.mp4"}
 
 
 async def test_a_clip_takes_no_space_that_recordings_need(world: World) -> None:

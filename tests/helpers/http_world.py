@@ -82,7 +82,14 @@ class World:
         roots = [self.record_dir]
         recordings = RecordingService(self.catalog, _LiveRecordings(self))
         kept = KeptClips(self.clips_dir or self.record_dir)
-        clips = ClipService(self.catalog, recordings, self, kept, clock)
+        clips = ClipService(
+            self.catalog,
+            recordings,
+            self,
+            kept,
+            clock,
+            open_file=lambda name, reader: downloads.open(name, reader),
+        )
         downloads = DownloadService(
             self.catalog, self, roots, clock, as_attachment=as_attachment, elsewhere=clips.open_kept
         )

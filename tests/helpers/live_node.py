@@ -56,7 +56,14 @@ class LiveNode:
         )
         live = LiveRecorder(self.recorder)
         recordings, kept = RecordingService(catalog, live), KeptClips(self.record_dir)
-        self.clips = ClipService(catalog, recordings, live, kept, self.clock)
+        self.clips = ClipService(
+            catalog,
+            recordings,
+            live,
+            kept,
+            self.clock,
+            open_file=lambda name, reader: self.services.downloads.open(name, reader),
+        )
         self.services = Services(
             streams=StreamService(LiveHub(self.registry, self.recorder), self.clock),
             recordings=RecordingService(catalog, live),

@@ -304,7 +304,16 @@ class Node:
             live,
             KeptClips(self.settings.clips.dir or self.settings.record.dir),
             self.clock,
+            open_file=lambda name, reader: downloads.open(name, reader),
             reserve_bytes=self.settings.record.min_free_bytes,
+        )
+        downloads = DownloadService(
+            self.catalog,
+            live,
+            [self.settings.record.dir],
+            self.clock,
+            as_attachment=self.settings.http.disposition == "attachment",
+            elsewhere=clips.open_kept,
         )
         await clips.start()
         self.services = Services(
@@ -313,14 +322,7 @@ class Node:
             connections=ConnectionService(RtmpConnections(self.rtmp)),
             control=self.control,
             multi_recordings=self.multi_recordings,
-            downloads=DownloadService(
-                self.catalog,
-                live,
-                [self.settings.record.dir],
-                self.clock,
-                as_attachment=self.settings.http.disposition == "attachment",
-                elsewhere=clips.open_kept,
-            ),
+            downloads=downloads,
             clips=clips,
             events=EventService(self.catalog),
             health=HealthService(

@@ -45,6 +45,20 @@ class ClipSubject:
     def size_bytes(self) -> int:
         return sum(segment.size_bytes for segment in self.segments)
 
+    def clamped(self, clip: ClipRange) -> ClipRange:
+        """The same part in one way: an end that is not before the end of it all is none.
+
+        Of what grows a part without an end is another one tomorrow.
+        """
+        if self.is_growing or clip.end_s is None or clip.end_s * _MS < self.duration_ms:
+            return clip
+        return ClipRange(clip.start or "0")
+
+    def is_whole(self, clip: ClipRange, container: str) -> bool:
+        """Whether a finished file is already what is asked for, after `clamped`."""
+        is_one_file = len(self.segments) == 1 and self.segments[0].container == container
+        return is_one_file and not self.is_growing and not clip.start_s and clip.end_s is None
+
     def check(self, clip: ClipRange) -> None:
         """Raises `OutsideRange` for what it does not have, `Conflict` for what it does not have yet."""
         length_s = self.duration_ms / _MS

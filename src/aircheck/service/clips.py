@@ -3,7 +3,8 @@
 Theory of operation
     What is meant is a file of the catalogue, or a whole recording: by its id, or by the name of its files
     without the part number. A clip that is kept is sent at once. Else it is cut, in one of a few threads of
-    its own, while everybody who asks for the same waits for the same file.
+    its own, while everybody who asks for the same waits for the same file. Ends behind the end mean the same;
+    a whole file is not cut at all.
 
     A growing recording can be cut up to now. A clip whose end is not there yet is refused, because it would
     be kept under a name that promises more; one without an end is made for the reader who asks, who gets the
@@ -41,6 +42,7 @@ from aircheck.service.downloads import (
     gone,
     media_type,
     open_regular,
+    stable_name,
 )
 from aircheck.service.errors import Conflict, InvalidRequest, NotFound, NotYetPlayable, OutsideRange, Refused
 from aircheck.service.growing import MOVING_POLL_S, SAME_START_S, GrowingFile, GrowingFiles, Reader
@@ -80,7 +82,7 @@ class _Held:
 
 
 class ClipService:
-    """`kept` are the clips' files; `reserve_bytes` stay free on their disk."""
+    """`kept` are the clips' files; `reserve_bytes` stay free on their disk. `open_file` opens recordings."""
 
     def __init__(
         self,
@@ -90,6 +92,7 @@ class ClipService:
         kept: KeptClips,
         clock: Clock,
         *,
+        open_file: Callable[[str, Reader], Awaitable[Download]],
         reserve_bytes: int = 0,
     ) -> None:
         self.counters = ClipCounters()
@@ -97,6 +100,7 @@ class ClipService:
         self._growing = growing
         self._kept = kept
         self._clock = clock
+        self._open_file = open_file
         self._reserve_bytes = reserve_bytes
         self._tasks = TaskGroup("clips")
         self._running: dict[tuple[str, ...], asyncio.Task[KeptClip | AircheckError | OSError]] = {}
@@ -163,13 +167,18 @@ class ClipService:
         subject.check(clip)
         if subject.is_growing and clip.end_s is None:
             return await self._open_held(subject, clip, container, reader)
-        note = _note(subject, clip)
-        found = await self._read(lambda: self._kept.find(subject.name, clip, container, note.of))
+        part = subject.clamped(clip)
+        if subject.is_whole(part, container):
+            return await self._open_file(stable_name(subject.segments[0]), reader)
+        note = _note(subject, part)
+        found = await self._read(lambda: self._kept.find(subject.name, part, container, note.of))
         if found is None:
-            found = await self._cut_once(subject, clip, container, note)
+            found = await self._cut_once(subject, part, container, note)
         else:
             self.counters.reused += 1
-        return await self._read(lambda: self._open_kept(found))
+        if part == clip:
+            return await self._read(lambda: self._open_kept(found))
+        return await self._read(lambda: self._open_kept(self._kept.link(found, subject.name, clip)))
 
     async def open_kept(self, name: str) -> Download | None:
         """A clip by its own name, such as `stream-s11-e60.mp4`; None when there is none."""

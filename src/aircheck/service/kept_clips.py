@@ -6,6 +6,9 @@ Theory of operation
     own: it is never touched, and the clip takes the next number. A clip of something else, such as of an
     earlier recording with the same name, is replaced.
 
+    One clip may have several names, as every end behind that of the recording means the same. They are hard
+    links: whatever ends are asked for, a part takes its space once.
+
     Kept clips are files among others: whoever deletes one loses nothing but the time to cut it again.
 """
 
@@ -19,7 +22,7 @@ from secrets import token_hex
 
 from aircheck.clip_note import ClipNote, decode_clip_note
 from aircheck.containers.recover import ForeignFileError, read_note
-from aircheck.moving import move_to_new
+from aircheck.moving import NO_LINKS, move_to_new
 from aircheck.service.clip_range import ClipRange
 
 _HIDDEN = Path(".aircheck", "clips")
@@ -82,6 +85,23 @@ class KeptClips:
                     made.replace(path)
                 return KeptClip(path, name, note)
         raise FileExistsError(f"{_MOST_NUMBERS} files have the names that this clip could have")
+
+    def link(self, kept: KeptClip, file_name: str, clip: ClipRange) -> KeptClip:
+        """Give a clip one more name; it goes by the one it has where there are no links. Raises OSError."""
+        container = kept.path.suffix[1:]
+        if (found := self.find(file_name, clip, container, kept.note.of)) is not None:
+            return found
+        made = self.temporary(container)
+        try:
+            made.hardlink_to(kept.path)
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            return kept
+        try:
+            return self.keep(made, file_name, clip, kept.note)
+        finally:
+            made.unlink(missing_ok=True)
 
     def _names(self, file_name: str, clip: ClipRange, container: str) -> Iterator[str]:
         return (clip.name(file_name, container, number) for number in range(_MOST_NUMBERS))
