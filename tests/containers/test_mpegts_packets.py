@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aircheck.containers.mpegts import rows
 from aircheck.containers.mpegts.packets import (
-    BODY_BYTES,
-    PACKET_BYTES,
     RANDOM_ACCESS_FIELD,
     PacketRun,
     clock_packet,
     headers_of,
     pcr_field,
 )
+from aircheck.containers.mpegts.rows import BODY_BYTES, PACKET_BYTES
 from aircheck.media.packet import Payload
 
 PIDS = (0x100, 0x1FFE)
@@ -39,7 +39,9 @@ def cut(units: Sequence[tuple[int, bytes, Payload, int]]) -> bytes:
     """Of PID, adaptation field, body, and how much of it is skipped."""
     run, counters = PacketRun(), dict.fromkeys(PIDS, 13)
     for pid, adaptation, body, skipped in units:
-        counters[pid] = run.add_unit(headers_of(pid), counters[pid], adaptation, HEAD, body, skipped)
+        counters[pid] = run.add_unit(
+            headers_of(pid), counters[pid], adaptation + HEAD, len(adaptation), body, skipped
+        )
     return bytes(run.serialize())
 
 
@@ -105,3 +107,19 @@ def test_clock_reference_has_33_bits_of_time(time: int) -> None:
     assert packet[:6] == bytes((0x47, 0x01, 0x00, 0x24, 183, 0x10))
     assert int.from_bytes(packet[6:12], "big") >> 15 == time & (1 << 33) - 1
     assert set(packet[12:]) == {0xFF}
+
+
+@pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 300])
+def test_both_ways_to_put_packets_together_agree(count: int) -> None:
+    headers = b"".join(number.to_bytes(4, "big") for number in range(count))
+    bodies = bytes(range(256)) * count
+    bodies = bodies[: count * BODY_BYTES]
+    expected = b"".join(
+        headers[4 * n : 4 * n + 4] + bodies[n * BODY_BYTES : (n + 1) * BODY_BYTES] for n in range(count)
+    )
+    assert rows.by_struct(headers, bodies) == rows.by_library(headers, bodies) == expected
+
+
+def test_contents_that_do_not_fill_their_packets_are_refused() -> None:
+    with pytest.raises(ValueError, match="4 bytes of headers, 183 of contents"):
+        rows.to_packets(bytes(4), bytes(183))

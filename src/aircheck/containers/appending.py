@@ -29,7 +29,7 @@ from aircheck.containers.header import (
     placed,
 )
 from aircheck.containers.key_index import KeyIndex
-from aircheck.containers.lane import BEFORE_EVERYTHING, L, Lanes, facts_of
+from aircheck.containers.lane import BEFORE_EVERYTHING, Group, L, Lanes, facts_of
 from aircheck.containers.mp4.disk import Disk
 from aircheck.containers.mp4.finalize import Method
 from aircheck.containers.mp4.layout import VirtualFile
@@ -174,8 +174,11 @@ class AppendingWriter(ABC, Generic[L]):
         """Where on the stream's timeline the file's time 0 lies, in the container's ticks."""
 
     @abstractmethod
-    def _compose(self, packets: Sequence[Packet]) -> Fragment:
-        """The bytes of a fragment. Raises ContainerError for a packet that the container cannot hold."""
+    def _compose(self, packets: Sequence[Packet], groups: Sequence[Group[L]]) -> Fragment:
+        """The bytes of a fragment of these packets, which are in groups as well.
+
+        Raises ContainerError for a packet that the container cannot hold.
+        """
 
     def _stored(self, message: Payload) -> Payload:
         """A data message as this container has it."""
@@ -279,7 +282,7 @@ class AppendingWriter(ABC, Generic[L]):
         if self._origin is None:
             self._set_origin(groups)
         try:
-            fragment = self._compose(packets)
+            fragment = self._compose(packets, groups)
         except BaseException:
             self._forget()
             self.dropped_packets += len(packets)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import gcd
 from operator import attrgetter, sub
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from aircheck.errors import ContainerError
 from aircheck.facts import TrackFacts
@@ -28,6 +28,8 @@ _data_of = attrgetter("data")
 _track_of = attrgetter("track")
 
 L = TypeVar("L", bound="Lane")
+Group: TypeAlias = tuple[L, list[Packet]]
+"""Packets of one lane, at least one."""
 
 
 def require_config(track: Track) -> None:
@@ -185,7 +187,7 @@ class Lanes(Generic[L]):
             lanes[track].aliases.append(track)
             self.by_object[number] = lanes[track]
 
-    def groups(self, packets: Sequence[Packet]) -> list[tuple[L, list[Packet]]]:
+    def groups(self, packets: Sequence[Packet]) -> list[Group[L]]:
         """The packets of each lane that has any."""
         groups = [(lane, [p for p in packets if p.track is lane.track]) for lane in self.all]
         if sum(len(group) for _, group in groups) != len(packets):

@@ -21,7 +21,7 @@ from aircheck.containers.flv.header import (
     serialize_metadata,
 )
 from aircheck.containers.flv.tags import MAX_BODY_BYTES, TAG_HEADER_BYTES, form_of, pack_size, whole_tag
-from aircheck.containers.lane import Lane, require_config
+from aircheck.containers.lane import Group, Lane, require_config
 from aircheck.errors import ContainerError
 from aircheck.media.packet import Packet, Payload
 from aircheck.media.track import Track
@@ -120,7 +120,7 @@ class FlvWriter(AppendingWriter[FlvLane]):
         data = bytes(message)
         return _OF_A_FILE.sub(b"", data) if data.startswith(_ON_META_DATA) else data
 
-    def _compose(self, packets: Sequence[Packet]) -> Fragment:
+    def _compose(self, packets: Sequence[Packet], groups: Sequence[Group[FlvLane]]) -> Fragment:
         lanes, primary = self._lanes.by_object, self._lanes.primary
         buffers: list[Payload] = []
         keys: list[tuple[int, int]] = []

@@ -13,7 +13,7 @@ from typing import ClassVar
 from aircheck.containers.appending import AppendingWriter, Fragment
 from aircheck.containers.existing import Existing
 from aircheck.containers.file_record import MAX_TRACKS, Patch
-from aircheck.containers.lane import BEFORE_EVERYTHING, Lane
+from aircheck.containers.lane import BEFORE_EVERYTHING, Group, Lane
 from aircheck.containers.matroska import ebml
 from aircheck.containers.matroska.ebml import element_id
 from aircheck.containers.matroska.header import (
@@ -145,7 +145,7 @@ class MatroskaWriter(AppendingWriter[MatroskaLane]):
     def _stored(self, message: Payload) -> Payload:
         return _as_cue(message)
 
-    def _compose(self, packets: Sequence[Packet]) -> Fragment:
+    def _compose(self, packets: Sequence[Packet], groups: Sequence[Group[MatroskaLane]]) -> Fragment:
         times, keys = self._times(packets)
         starts = sorted({0, *keys, *_jumps(times)})
         lanes, pack = self._lanes.by_object, BLOCK_HEAD.pack

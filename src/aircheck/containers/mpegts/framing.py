@@ -163,9 +163,9 @@ class AnnexB:
             h265.NAL_SPS << 1,
         )
 
-    def is_plain(self, data: Payload, size: int) -> bool:
+    def is_plain(self, data: Payload) -> bool:
         """Whether a picture is one unit, no delimiter: all that it needs before it is `plain_head`."""
-        prefix = self.nal_length_size
+        prefix, size = self.nal_length_size, len(data)
         return (
             size > prefix
             and int.from_bytes(data[:prefix], "big") == size - prefix

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from aircheck.containers.file_record import FileRecord, Patch
 from aircheck.containers.header import Summary
 from aircheck.containers.mpegts.packets import (
-    BODY_BYTES,
-    PACKET_BYTES,
     PAT_PID,
     PMT_PID,
     SYNC,
@@ -20,6 +18,7 @@ from aircheck.containers.mpegts.packets import (
     null_packet,
 )
 from aircheck.containers.mpegts.psi import pat, section_packet, time_table
+from aircheck.containers.mpegts.rows import BODY_BYTES, PACKET_BYTES
 
 CLOCK_RATE = 90_000
 _RECORD_OFFSET = 3 * PACKET_BYTES

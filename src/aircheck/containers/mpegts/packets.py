@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import struct
-import sys
-from array import array
-from collections.abc import Callable
 from functools import cache
 
+from aircheck.containers.mpegts.rows import BODY_BYTES, to_packets
 from aircheck.media.packet import Payload
 
-PACKET_BYTES = 188
-BODY_BYTES = 184
 SYNC = 0x47
 TIME_MASK = (1 << 33) - 1
 
@@ -26,12 +22,12 @@ NULL_PID = 0x1FFF
 
 UNIT_START = 0x40
 BODY_ONLY, ADAPTATION_ONLY, ADAPTATION_AND_BODY = 0x10, 0x20, 0x30
-_RANDOM_ACCESS, _HAS_PCR = 0x40, 0x10
+_RANDOM_ACCESS, HAS_CLOCK = 0x40, 0x10
+CLOCK_FIELD_BYTES = 8
+"""Of an adaptation field with nothing but a clock reference."""
 RANDOM_ACCESS_FIELD = bytes((1, _RANDOM_ACCESS))
 """An adaptation field: decoding can begin here."""
 
-_RUN = 64
-"""How many packets are cut by one call: few enough that what it makes stays in the fastest cache."""
 _COUNTERS = 16
 _MANY = 1024
 """Packets of one PES packet for which headers are ready; larger ones are rare."""
@@ -40,33 +36,28 @@ _pack_pcr = struct.Struct(">BBIH").pack
 _pack_header = struct.Struct(">BHB").pack
 
 
-def _word(header: bytes) -> int:
-    """Four bytes as `array("I")` holds them."""
-    return int.from_bytes(header, sys.byteorder)
+class PidHeaders:
+    """The first four bytes of a PID's packets: lists by continuity counter, and the counters one by one."""
+
+    __slots__ = ("cycle", "first", "first_with_field", "last_with_field")
+
+    def __init__(self, pid: int) -> None:
+        self.first = _each_counter(UNIT_START << 8 | pid, BODY_ONLY)
+        self.first_with_field = _each_counter(UNIT_START << 8 | pid, ADAPTATION_AND_BODY)
+        self.last_with_field = _each_counter(pid, ADAPTATION_AND_BODY)
+        self.cycle = b"".join(_each_counter(pid, BODY_ONLY)) * (_MANY // _COUNTERS + 1)
+
+    def between(self, counter: int, count: int) -> bytes:
+        """Those of `count` packets that only continue, the first with this counter."""
+        cycle = self.cycle if count <= _MANY else self.cycle * (count // _MANY + 1)
+        return cycle[4 * counter : 4 * (counter + count)]
 
 
-_START_MARK = _word(bytes((0, UNIT_START, 0, 0)))
-_ADAPTATION_MARK = _word(bytes((0, 0, 0, ADAPTATION_ONLY)))
-_FIRST_WITH_FIELD = _START_MARK | _ADAPTATION_MARK
+def _each_counter(pid: int, mark: int) -> list[bytes]:
+    return [_pack_header(SYNC, pid, mark | counter) for counter in range(_COUNTERS)]
 
 
-@cache
-def headers_of(pid: int) -> array[int]:
-    """Headers, as words, of packets that only continue; enough of them for a start with any counter."""
-    cycle = [_pack_header(SYNC, pid, BODY_ONLY | counter) for counter in range(_COUNTERS)]
-    return array("I", b"".join(cycle)) * (_MANY // _COUNTERS + 1)
-
-
-@cache
-def _reader(packets: int) -> Callable[[Payload, int], tuple[bytes, ...]]:
-    """Takes so many packets' contents apart."""
-    return struct.Struct(f"{BODY_BYTES}s" * packets).unpack_from
-
-
-@cache
-def _writer(packets: int) -> Callable[..., None]:
-    """Puts them into a file, with room for their headers."""
-    return struct.Struct(f"4x{BODY_BYTES}s" * packets).pack_into
+headers_of = cache(PidHeaders)
 
 
 def _stuffing(size: int) -> bytes:
@@ -77,10 +68,6 @@ def _stuffing(size: int) -> bytes:
 _STUFFING = tuple(map(_stuffing, range(BODY_BYTES)))
 
 
-def _many_headers(headers: array[int], counter: int, count: int) -> array[int]:
-    return (headers * (count // _MANY + 1))[counter : counter + count]
-
-
 class PacketRun:
     """Transport packets on their way into a file: contents first, then all are cut and headed at once."""
 
@@ -89,52 +76,54 @@ class PacketRun:
     def __init__(self) -> None:
         self._contents: list[Payload] = []
         """184 bytes for each header."""
-        self._headers = array("I")
+        self._headers: list[bytes] = []
 
     def add_packet(self, packet: bytes) -> None:
         """A packet that is made already."""
-        self._headers.frombytes(packet[:4])
+        self._headers.append(packet[:4])
         self._contents.append(packet[4:])
 
     def add_unit(
-        self, headers: array[int], counter: int, field: bytes, head: bytes, body: Payload, skipped: int = 0
+        self,
+        headers: PidHeaders,
+        counter: int,
+        head: bytes,
+        field_bytes: int,
+        body: Payload,
+        skipped: int = 0,
     ) -> int:
         """Add the packets of one PES packet; returns the next continuity counter.
 
-        `headers` are those of its PID. `field`, the first packet's adaptation field if there is one, and
-        `head` fit into the first packet; of `body` behind them the first `skipped` bytes are left out.
+        `headers` are those of its PID. `head` fits into the first packet and begins with its adaptation
+        field, if there is one; of `body` behind it the first `skipped` bytes are left out.
         """
         end = len(body)
-        count, last = divmod(len(field) + len(head) + end - skipped, BODY_BYTES)
+        count, last = divmod(len(head) + end - skipped, BODY_BYTES)
+        if not count:
+            return self._add_packet_of(headers, counter, head, field_bytes, body[skipped:])
+        first = (headers.first_with_field if field_bytes else headers.first)[counter]
+        between = headers.between(counter + 1, count - 1)
         view = memoryview(body)
         if not last:
-            self._contents += field, head, view[skipped:]
-        elif not count:
-            field = _stuffed(field, BODY_BYTES - len(head) - end + skipped)
-            count = 1
-            self._contents += field, head, view[skipped:]
-        else:
-            count += 1
-            cut = end - last
-            self._contents += field, head, view[skipped:cut], _STUFFING[BODY_BYTES - last], view[cut:]
-        words = (
-            headers[counter : counter + count] if count <= _MANY else _many_headers(headers, counter, count)
-        )
-        words[0] |= _FIRST_WITH_FIELD if field else _START_MARK
-        if last:
-            words[-1] |= _ADAPTATION_MARK
-        self._headers += words
-        return counter + count & 15
+            self._contents += head, view[skipped:]
+            self._headers += first, between
+            return counter + count & 15
+        cut = end - last
+        self._contents += head, view[skipped:cut], _STUFFING[BODY_BYTES - last], view[cut:]
+        self._headers += first, between, headers.last_with_field[counter + count & 15]
+        return counter + count + 1 & 15
+
+    def _add_packet_of(
+        self, headers: PidHeaders, counter: int, head: bytes, field_bytes: int, body: Payload
+    ) -> int:
+        """A PES packet that does not fill a single packet."""
+        room = BODY_BYTES - len(head) - len(body) + field_bytes
+        self._contents += _stuffed(head[:field_bytes], room), head[field_bytes:], body
+        self._headers.append(headers.first_with_field[counter])
+        return counter + 1 & 15
 
     def serialize(self) -> bytearray:
-        contents, count = b"".join(self._contents), len(self._headers)
-        packets = bytearray(count * PACKET_BYTES)
-        for start in range(0, count, _RUN):
-            size = min(_RUN, count - start)
-            pieces = _reader(size)(contents, start * BODY_BYTES)
-            _writer(size)(packets, start * PACKET_BYTES, *pieces)
-        memoryview(packets).cast("I")[:: PACKET_BYTES // 4] = memoryview(self._headers)
-        return packets
+        return to_packets(b"".join(self._headers), b"".join(self._contents))
 
 
 def _stuffed(field: bytes, size: int) -> bytes:
@@ -149,8 +138,8 @@ def null_packet(body: bytes) -> bytes:
 
 def pcr_field(time: int, *, is_random_access: bool) -> bytes:
     """An adaptation field with a program clock reference, in ticks of 90 kHz."""
-    flags = _HAS_PCR | _RANDOM_ACCESS if is_random_access else _HAS_PCR
-    return _pack_pcr(7, flags, time >> 1 & 0xFFFFFFFF, (time & 1) << 15 | 0x7E00)
+    flags = HAS_CLOCK | _RANDOM_ACCESS if is_random_access else HAS_CLOCK
+    return _pack_pcr(CLOCK_FIELD_BYTES - 1, flags, time >> 1 & 0xFFFFFFFF, (time & 1) << 15 | 0x7E00)
 
 
 def clock_packet(pid: int, counter: int, time: int) -> bytes:

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from functools import cache
 
 from aircheck.containers.mpegts.packets import (
-    BODY_BYTES,
     BODY_ONLY,
-    PACKET_BYTES,
     PMT_PID,
     SYNC,
     UNIT_START,
 )
+from aircheck.containers.mpegts.rows import BODY_BYTES, PACKET_BYTES
 
 PROGRAM = 1
 _TRANSPORT_STREAM_ID = 1

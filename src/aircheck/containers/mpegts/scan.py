@@ -13,16 +13,15 @@ from aircheck.containers.mpegts.framing import split_frames
 from aircheck.containers.mpegts.header import CLOCK_RATE, TsHeader, read_record
 from aircheck.containers.mpegts.id3 import parse_tag
 from aircheck.containers.mpegts.packets import (
-    BODY_BYTES,
     BODY_ONLY,
     FIRST_STREAM_PID,
     LEAD_TICKS,
-    PACKET_BYTES,
     PAT_PID,
     PMT_PID,
     SYNC,
     TIME_MASK,
 )
+from aircheck.containers.mpegts.rows import BODY_BYTES, PACKET_BYTES
 from aircheck.containers.remnant import Format, Progress, Scan, TrackScan
 from aircheck.media.track import Codec, Kind
 

@@ -3,37 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 from aircheck.containers.appending import AppendingWriter, Fragment
 from aircheck.containers.existing import CannotAppend, Existing
-from aircheck.containers.lane import primary_of
+from aircheck.containers.lane import Group, primary_of
 from aircheck.containers.mpegts.header import CLOCK_RATE, TsHeader, serialize_header
-from aircheck.containers.mpegts.lanes import DataLane, PictureLane, SoundLane, TsLane
+from aircheck.containers.mpegts.lanes import DataLane, TsLane
 from aircheck.containers.mpegts.packets import (
     LEAD_TICKS,
     NULL_PID,
     PAT_PID,
     PMT_PID,
-    RANDOM_ACCESS_FIELD,
     PacketRun,
     clock_packet,
-    pcr_field,
 )
-from aircheck.containers.mpegts.psi import pat, pmt, section_of, section_packet, section_version
+from aircheck.containers.mpegts.pictures import PictureLane
+from aircheck.containers.mpegts.program import DECODER_DELAY_TICKS, Program
+from aircheck.containers.mpegts.psi import pmt, section_of, section_version
 from aircheck.containers.mpegts.scan import TsScan
-from aircheck.media.packet import Packet, Payload
+from aircheck.containers.mpegts.sound import SoundLane
+from aircheck.media.packet import Packet
 from aircheck.media.track import Track
 
-_DECODER_DELAY_TICKS = 63_000
-"""How long before its decoding time a picture has arrived; more than sound lags behind in the file."""
-_TABLES_INTERVAL_TICKS = CLOCK_RATE * 9 // 20
-_SILENCE_TICKS = _DECODER_DELAY_TICKS + CLOCK_RATE // 2
-_NEVER = -(1 << 80)
-_UNTOLD = -CLOCK_RATE
-"""The time of tables that have still to be written."""
+_SILENCE_TICKS = DECODER_DELAY_TICKS + CLOCK_RATE // 2
+_TOGETHER_TICKS = CLOCK_RATE * 9 // 20
+"""Within so much time the tracks lie one behind the other: well less than the time that a decoder waits."""
 _MAX_LEAD_S = Fraction(1, 10)
 
 
@@ -65,8 +61,8 @@ class TsWriter(AppendingWriter[TsLane]):
         FileExistsError, any other OSError, or ContainerError for tracks that MPEG-TS cannot hold; then there
         is no file.
         """
-        self._place = _Place(_UNTOLD, 1, _NEVER)
-        self._before = (self._place, tuple[int, ...]())
+        self._program = Program(b"")
+        self._before = (self._program, tuple[int, ...]())
         self._version = 0
         super().__init__(
             path,
@@ -85,7 +81,7 @@ class TsWriter(AppendingWriter[TsLane]):
         return PictureLane(track, index) if track.is_video else SoundLane(track, index)
 
     def _plan_header(self, tracks: Sequence[Track]) -> TsHeader:
-        self._first_pmt = self._pmt = _serialize_pmt(self._lanes.all, 0)
+        self._first_pmt = self._program.pmt = _serialize_pmt(self._lanes.all, 0)
         return TsHeader(self._record)
 
     def _resume(self, existing: Existing) -> None:
@@ -94,10 +90,10 @@ class TsWriter(AppendingWriter[TsLane]):
         assert isinstance(scan, TsScan)
         table = section_of(scan.last_units.get(PMT_PID, b""))
         self._version = section_version(table)
-        self._pmt = _serialize_pmt(self._lanes.all, self._version)
-        if not table.startswith(self._pmt):
+        own = _serialize_pmt(self._lanes.all, self._version)
+        if not table.startswith(own):
             raise CannotAppend("its tracks are described in another way")
-        self._place = replace(self._place, tables_counter=scan.next_counter(PAT_PID, 1))
+        self._program = Program(own, tables_counter=scan.next_counter(PAT_PID, 1))
         for lane in self._lanes.all:
             lane.counter = scan.next_counter(lane.pid, 0)
 
@@ -107,8 +103,7 @@ class TsWriter(AppendingWriter[TsLane]):
     def _announce(self, lane: TsLane) -> bool:
         """The next fragment begins with the new table."""
         self._version = self._version + 1 & 31
-        self._pmt = _serialize_pmt((*self._lanes.all, lane), self._version)
-        self._place = replace(self._place, tables_time=_UNTOLD)
+        self._program.change_tracks(_serialize_pmt((*self._lanes.all, lane), self._version))
         return True
 
     def _origin_of(self, groups: Sequence[tuple[TsLane, Sequence[Packet]]]) -> int:
@@ -131,88 +126,58 @@ class TsWriter(AppendingWriter[TsLane]):
     def _base(self) -> int:
         return (self._origin or 0) - LEAD_TICKS
 
-    def _compose(self, packets: Sequence[Packet]) -> Fragment:
-        self._before = (replace(self._place), tuple(lane.counter for lane in self._lanes.all))
-        lanes, run = self._lanes.by_object, PacketRun()
-        for packet in packets:
-            lane = lanes[id(packet.track)]
-            dts, pts = packet.dts, packet.pts
-            if dts <= lane.newest_dts or pts < dts:
-                dts, pts = lane.repair(dts, pts)
-            lane.newest_dts = dts
-            if isinstance(lane, PictureLane):
-                self._append_picture(run, lane, packet, lane.ticks(dts), lane.ticks(pts))
-            elif isinstance(lane, SoundLane):
-                lane.frames.append(packet.data)
-                lane.times.append(pts)
-                if len(lane.frames) >= lane.most_waiting:
-                    self._append_sound(run, lane)
-            elif isinstance(lane, DataLane):
-                self._append_data(run, lane, packet.data, lane.ticks(pts))
-        for lane in self._lanes.all:
-            if isinstance(lane, SoundLane):
-                self._append_sound(run, lane)
+    def _compose(self, packets: Sequence[Packet], groups: Sequence[Group[TsLane]]) -> Fragment:
+        self._before = (self._program.copy(), tuple([lane.counter for lane in self._lanes.all]))
+        run = PacketRun()
+        if self._span_ticks(groups) <= _TOGETHER_TICKS:
+            self._append_groups(run, groups)
+        else:
+            for batch in self._batches(packets):
+                self._append_groups(run, self._lanes.groups(batch))
         data = run.serialize()
         return Fragment((data,), len(data), ())
 
     def _forget(self) -> None:
-        self._place, counters = self._before
+        self._program, counters = self._before
         for lane, counter in zip(self._lanes.all, counters, strict=True):
             lane.counter = counter
-            if isinstance(lane, SoundLane):
-                lane.forget()
 
-    def _append_picture(self, run: PacketRun, lane: PictureLane, packet: Packet, dts: int, pts: int) -> None:
-        is_key, adaptation = packet.is_keyframe, b""
-        if lane is self._lanes.primary:
-            self._append_tables(run, dts, at_once=is_key)
-            adaptation = pcr_field(self._place.clock(dts), is_random_access=is_key)
-        elif is_key:
-            adaptation = RANDOM_ACCESS_FIELD
-        lane.append(run, packet.data, dts, pts, adaptation, is_key)
+    def _span_ticks(self, groups: Sequence[Group[TsLane]]) -> int:
+        times = [lane.ticks(packet.dts) for lane, group in groups for packet in (group[0], group[-1])]
+        return max(times) - min(times)
 
-    def _append_sound(self, run: PacketRun, lane: SoundLane) -> None:
-        primary, adaptation = self._lanes.primary, b""
-        for pts, frames in lane.groups(has_clock=lane is primary):
+    def _batches(self, packets: Sequence[Packet]) -> Iterator[list[Packet]]:
+        """Packets that may lie track by track."""
+        batch: list[Packet] = []
+        begin = 0
+        for packet in packets:
+            time = self._lanes.by_object[id(packet.track)].ticks(packet.dts)
+            if batch and abs(time - begin) > _TOGETHER_TICKS:
+                yield batch
+                batch = []
+            if not batch:
+                begin = time
+            batch.append(packet)
+        yield batch
+
+    def _append_groups(self, run: PacketRun, groups: Sequence[Group[TsLane]]) -> None:
+        """The track that tells the time goes first."""
+        primary, program = self._lanes.primary, self._program
+        for lane, packets in groups:
             if lane is primary:
-                self._append_tables(run, pts)
-                adaptation = pcr_field(self._place.clock(pts), is_random_access=True)
-            elif primary is not None and pts - self._place.reference > _SILENCE_TICKS:
-                # No pictures come: their track still has to tell the time.
-                self._append_tables(run, pts)
-                run.add_packet(clock_packet(primary.pid, primary.counter, self._place.clock(pts)))
-            lane.append(run, frames, pts, adaptation)
+                lane.append(run, packets, program, has_clock=True)
+        for lane, packets in groups:
+            if lane is not primary:
+                if primary is not None and lane.track.is_audio:
+                    self._break_silence(run, primary, lane.ticks(packets[0].pts))
+                lane.append(run, packets, program, has_clock=False)
 
-    def _append_data(self, run: PacketRun, lane: DataLane, message: Payload, pts: int) -> None:
-        if self._place.tables_time == _UNTOLD:
-            self._append_tables(run, pts)  # nobody knows of the track yet
-        lane.append(run, message, pts)
-
-    def _append_tables(self, run: PacketRun, time: int, *, at_once: bool = False) -> None:
-        place = self._place
-        if at_once or not 0 <= time - place.tables_time < _TABLES_INTERVAL_TICKS:
-            run.add_packet(section_packet(PAT_PID, place.tables_counter, pat()))
-            run.add_packet(section_packet(PMT_PID, place.tables_counter, self._pmt))
-            place.tables_counter = place.tables_counter + 1 & 15
-            place.tables_time = time
-
-
-@dataclass(slots=True)
-class _Place:
-    """How far the file has come: what a fragment that is not written must not have changed."""
-
-    tables_time: int
-    tables_counter: int
-    reference: int
-    """The last clock reference."""
-
-    def clock(self, time: int) -> int:
-        """A clock reference for what is due at `time`: never back, unless that would make it late."""
-        reference = time - _DECODER_DELAY_TICKS
-        if reference <= self.reference < time:
-            reference = self.reference + 1
-        self.reference = reference
-        return reference
+    def _break_silence(self, run: PacketRun, primary: TsLane, time: int) -> None:
+        """When no pictures come, their track still has to tell the time."""
+        program = self._program
+        if time - program.reference > _SILENCE_TICKS:
+            program.refresh_tables(run, time)
+            run.add_packet(clock_packet(primary.pid, primary.counter, program.clock(time)))
 
 
 def _serialize_pmt(lanes: Sequence[TsLane], version: int) -> bytes:
