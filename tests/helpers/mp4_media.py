@@ -13,7 +13,7 @@ import av
 from aircheck.media.packet import Packet
 from aircheck.media.track import Codec, Track
 
-_VIDEO_SOURCE = ("-f", "lavfi", "-i", "testsrc2=s=160x96:r=25")
+SIZE = "160x96"
 _AUDIO_SOURCE = ("-f", "lavfi", "-i", "sine=440:r=48000")
 
 _VIDEO = {
@@ -65,12 +65,13 @@ class Demuxed:
     data: bytes
 
 
-def make_clip(folder: Path, *codecs: str, seconds: int = 3) -> Clip:
+def make_clip(folder: Path, *codecs: str, seconds: int = 3, size: str = SIZE) -> Clip:
     """A clip with one track per name, e.g. "h264", "aac", and a key frame a second."""
-    path = folder / f"{'_'.join(codecs)}.mp4"
+    path = folder / f"{'_'.join(codecs)}_{size}.mp4"
+    video_source = ("-f", "lavfi", "-i", f"testsrc2=s={size}:r=25")
     inputs, maps = [], []
     for position, name in enumerate(codecs):
-        kind, table, source = ("v", _VIDEO, _VIDEO_SOURCE) if name in _VIDEO else ("a", _AUDIO, _AUDIO_SOURCE)
+        kind, table, source = ("v", _VIDEO, video_source) if name in _VIDEO else ("a", _AUDIO, _AUDIO_SOURCE)
         inputs += source
         encoder, *options = table[name]
         same = sum(other in table for other in codecs[:position])

@@ -235,6 +235,10 @@ class AppendingWriter(ABC, Generic[L]):
                 self._keys.interval = 0
         return True
 
+    def change_track(self, track: Track) -> bool:
+        """Whether the track of that id can go on with another decoder configuration: in these files never."""
+        return False
+
     # --- writing ---
 
     def write(self, packets: Sequence[Packet]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 from aircheck.containers import flv, matroska, mp4, mpegts
-from aircheck.media.track import Codec, Kind
+from aircheck.media.track import Codec, Kind, Track
 
 
 class Container(StrEnum):
@@ -44,6 +44,16 @@ def can_hold(container: Container, codec: Codec) -> bool:
     tells then.
     """
     return codec in _HOLDS[container]
+
+
+def can_change(container: Container, known: Track, track: Track) -> bool:
+    """Whether a file of this kind can go on with `track` where it has `known`: video encoded otherwise."""
+    return (
+        container is Container.MP4
+        and track.is_video
+        and (track.codec, track.timescale) == (known.codec, known.timescale)
+        and (bool(track.config) or not known.config)
+    )
 
 
 Preferred = tuple[tuple[Codec, "Container"], ...]

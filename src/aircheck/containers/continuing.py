@@ -72,6 +72,7 @@ class Writer(Protocol):
     def is_untouched(self) -> bool: ...
     def last_dts(self, number: int) -> int | None: ...
     def has_room_for(self, track: Track) -> bool: ...
+    def change_track(self, track: Track) -> bool: ...
     def write(self, packets: Sequence[Packet]) -> None: ...
     def flush(self) -> None: ...
     def add_track(self, track: Track) -> bool: ...
@@ -109,10 +110,19 @@ def _examine_mp4(path: Path, disk: Disk, tracks: Sequence[Track]) -> ContinuedFi
     if existing is None:
         raise CannotAppend(_NOT_OURS)
     facts = [index.facts() for index in existing.contents.tracks]
-    pairs = _pair(tracks, facts, lambda number, track: _goes_on_in_mp4(existing, number, track))
+    pairs = _pair(
+        tracks,
+        facts,
+        lambda number, track: _goes_on_in_mp4(existing, number, track),
+        lambda number, track: _changes_in_mp4(existing, number, track),
+    )
     own = _own_tracks(pairs, facts)
     writer = Mp4Writer(path, own, creation_ns=0, existing=existing)
-    return ContinuedFile(writer, existing.note, own, pairs, tracks)
+    changed = [own[n] for n, track in pairs.items() if not _goes_on_in_mp4(existing, n, track)]
+    for track in changed:
+        if not writer.has_room_to_change(track):
+            raise CannotAppend(f"it has no room for {track.codec} of another configuration")
+    return ContinuedFile(writer, existing.note, own, pairs, tracks, changed)
 
 
 def _goes_on_in_mp4(existing: ExistingMp4, number: int, track: Track) -> bool:
@@ -120,8 +130,14 @@ def _goes_on_in_mp4(existing: ExistingMp4, number: int, track: Track) -> bool:
     return (
         track.codec is header.codec
         and track.timescale == header.timescale
-        and sample_entry(track) == header.entry
+        and sample_entry(track) in header.entries
     )
+
+
+def _changes_in_mp4(existing: ExistingMp4, number: int, track: Track) -> bool:
+    """Whether the pictures of the file go on in those of the stream, encoded otherwise."""
+    header = existing.contents.tracks[number].header
+    return track.is_video and track.codec is header.codec and track.timescale == header.timescale
 
 
 def _examine_appended(path: Path, disk: Disk, container: Container, tracks: Sequence[Track]) -> ContinuedFile:
@@ -173,19 +189,23 @@ class _GoesOn(Protocol):
     def __call__(self, number: int, track: Track) -> bool: ...
 
 
-def _pair(tracks: Sequence[Track], facts: Sequence[TrackFacts], goes_on: _GoesOn) -> dict[int, Track]:
-    """By number in the file, the track of the stream that goes on in it.
+def _pair(tracks: Sequence[Track], facts: Sequence[TrackFacts], *ways: _GoesOn) -> dict[int, Track]:
+    """By number in the file, the track of the stream that goes on in it; of the ways the first that can be.
 
     Raises CannotAppend when sound or pictures of one of the two have no partner in the other, unless the file
     has none of that kind: then they are a late track. Data never decides.
     """
     pairs: dict[int, Track] = {}
+    for goes_on in ways:
+        for track in tracks:
+            free = (number for number in range(len(facts)) if number not in pairs)
+            number = next((number for number in free if goes_on(number, track)), None)
+            if number is not None and track not in pairs.values():
+                pairs[number] = track
     for track in tracks:
-        free = (number for number in range(len(facts)) if number not in pairs)
-        number = next((number for number in free if goes_on(number, track)), None)
-        if number is not None:
-            pairs[number] = track
-        elif track.kind is not Kind.DATA and any(one.kind == track.kind.value for one in facts):
+        if track in pairs.values():
+            continue
+        if track.kind is not Kind.DATA and any(one.kind == track.kind.value for one in facts):
             raise CannotAppend(f"its {track.kind} is not the {track.codec} {track.kind} of the stream")
     for number, one in enumerate(facts):
         if number not in pairs and one.kind != Kind.DATA.value:
@@ -244,8 +264,10 @@ class ContinuedFile:
         own: Sequence[Track],
         pairs: Mapping[int, Track],
         tracks: Sequence[Track],
+        changed: Sequence[Track] = (),
     ) -> None:
-        """`own` are the tracks of the file, `pairs` those of the stream that go on in them, by number.
+        """`own` are the tracks of the file, `pairs` those of the stream that go on in them, by number;
+        `changed` those of the file whose pictures go on with another configuration.
 
         Raises CannotAppend when the file has no room for tracks of the stream that it does not have."""
         self.note = note
@@ -261,6 +283,7 @@ class ContinuedFile:
         """By identity of the packets' track; those that are known are kept, so that their ids stay theirs."""
         self._gap_s = Fraction(0)
         self._shift_s: Fraction | None = None
+        self._changed = changed
         self._late = [track for track in tracks if track.id not in self._passages]
         for track in self._late:
             if not writer.has_room_for(self._own(track)):
@@ -285,6 +308,9 @@ class ContinuedFile:
             if not self.add_track(track):
                 raise CannotAppend(f"it has no room for {track.codec} {track.kind}")
         self._late = []
+        for track in self._changed:
+            if not self._writer.change_track(track):
+                raise CannotAppend(f"it has no room for {track.codec} of another configuration")
 
     # --- what every writer does ---
 
@@ -304,6 +330,14 @@ class ContinuedFile:
         if is_taken:
             self._passages[track.id] = self._passage(own)
         return is_taken
+
+    def change_track(self, track: Track) -> bool:
+        passage = self._passages[track.id]
+        own = _numbered(track, passage.own.id)
+        if not self._writer.change_track(own):
+            return False
+        self._passages[track.id] = _Passage(own, passage.ticks)
+        return True
 
     def finish(self, ends: Mapping[int, int] | None = None) -> None:
         moved = {}

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from aircheck.containers.capability import Container, can_hold
+from aircheck.containers.capability import Container, can_change, can_hold
+from aircheck.containers.mp4 import CHANGES_BYTES
 from aircheck.facts import GapFacts, SegmentFacts, TrackFacts
 from aircheck.media.packet import Packet
 from aircheck.media.track import Track
@@ -56,12 +57,16 @@ class SegmentWriter(Protocol):
     def write(self, packets: Sequence[Packet]) -> None: ...
     def flush(self) -> None: ...
     def add_track(self, track: Track) -> bool: ...
+    def change_track(self, track: Track) -> bool: ...
     def track_facts(self) -> tuple[TrackFacts, ...]: ...
     def finish(self, ends: Mapping[int, int] | None = None) -> None: ...
     def set_note(self, note: bytes) -> None: ...
     def finalize(self, *, sync: bool = True) -> FinalizedFile: ...
     def close(self) -> None: ...
 
+
+_CHANGE_BYTES = 128
+"""What a changed track takes in the head of a file, beside its configuration."""
 
 WriterFactory = Callable[[Path, Sequence[Track], SegmentFacts], SegmentWriter]
 """Creates the file exclusively; raises OSError and leaves nothing behind when it cannot."""
@@ -104,6 +109,9 @@ class Segment:
         self.refused_tracks: set[int] = set()
         """Tracks that the file could not take in; the writer thread leaves their packets out and counts
         them."""
+        self._described = set(self.first_tracks)
+        """All tracks and configurations of them that the file knows."""
+        self._room_for_changes = CHANGES_BYTES
         self._volume = volume
         self._create_writer = create_writer
         self._on_failed = on_failed
@@ -134,6 +142,13 @@ class Segment:
     def can_hold(self, track: Track) -> bool:
         """Whether a file of this container can have such a track at all."""
         return can_hold(Container(self.facts.container), track.codec)
+
+    def can_change(self, track: Track) -> bool:
+        """Whether a track of the file can go on with another configuration there."""
+        known = self.tracks.get(track.id)
+        if known is None or not can_change(Container(self.facts.container), known, track):
+            return False
+        return track in self._described or self._room_for_changes >= _CHANGE_BYTES + len(track.config)
 
     def current_facts(self) -> SegmentFacts:
         """The facts as they stand now."""
@@ -213,8 +228,19 @@ class Segment:
     def add_track(self, track: Track, on_refused: Callable[[Segment, Track], None]) -> None:
         """Take in a track that appeared late; `on_refused` is called on the loop when the file cannot."""
         self.tracks[track.id] = track
+        self._described.add(track)
         self._hand_over()
         self._submit(_AddTrack(self, track, on_refused))
+
+    def change_track(self, track: Track, on_refused: Callable[[Segment, Track], None]) -> None:
+        """Go on with another configuration, which `can_change`; `on_refused` is called on the loop when the
+        file has less room than its kind has. What is written from now on is of that configuration."""
+        self.tracks[track.id] = track
+        if track not in self._described:
+            self._described.add(track)
+            self._room_for_changes -= _CHANGE_BYTES + len(track.config)
+        self._hand_over()
+        self._submit(_ChangeTrack(self, track, on_refused))
 
     def finish(self, ends: Mapping[int, int]) -> asyncio.Future[None]:
         """Put the last samples on disk; resolves when they are there. What is submitted later comes later.
@@ -312,7 +338,9 @@ class _Flush(_SegmentJob):
             raise
 
 
-class _AddTrack(_SegmentJob):
+class _NewTrack(_SegmentJob):
+    """A track, or a configuration of one, that the file does not have yet."""
+
     __slots__ = ("loop", "on_refused", "track")
 
     def __init__(self, segment: Segment, track: Track, on_refused: Callable[[Segment, Track], None]) -> None:
@@ -325,9 +353,30 @@ class _AddTrack(_SegmentJob):
         segment = self.segment
         if segment.writer is None or segment.is_broken:
             return
-        if not segment.writer.add_track(self.track):
+        if not self._offer(segment.writer):
             segment.refused_tracks.add(self.track.id)
             self.loop.call_soon_threadsafe(self.on_refused, segment, self.track)
+
+    def _offer(self, writer: SegmentWriter) -> bool:
+        raise NotImplementedError
+
+
+class _AddTrack(_NewTrack):
+    __slots__ = ()
+
+    def _offer(self, writer: SegmentWriter) -> bool:
+        return writer.add_track(self.track)
+
+
+class _ChangeTrack(_NewTrack):
+    __slots__ = ()
+
+    def _offer(self, writer: SegmentWriter) -> bool:
+        try:
+            return writer.change_track(self.track)
+        except Exception as error:
+            self.segment.note_loss(error, 0, 0)
+            raise
 
 
 class _Finish(_SegmentJob):

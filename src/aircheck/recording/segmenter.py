@@ -81,12 +81,16 @@ class Segmenter:
         """Go on after a gap, at this packet: in the same segment if it can take what follows."""
         self.last_ms = pts_ms(packet)
         current = self.current
-        if current is not None and any(current.tracks.get(t.id) is not t for t in self.tracks.values()):
-            self.close_all()
+        if current is not None:
+            others = [t for t in self.tracks.values() if current.tracks.get(t.id) is not t]
+            if all(map(current.can_change, others)):
+                for track in others:
+                    self._change_track(current, track)
+            else:
+                self.close_all()
         if self.current is None:
             self._begin_segment()
-        others = (t.id for t in self.tracks.values() if t.is_video and t.id != self.primary_id)
-        self._awaiting_key = set(others)
+        self._awaiting_key = {t.id for t in self.tracks.values() if t.is_video and t.id != self.primary_id}
 
     def take(self, batch: Batch) -> None:
         """Give a batch to the current segment, or to those that its packets belong to."""
@@ -231,6 +235,9 @@ class Segmenter:
         known = self.tracks.get(track.id)
         if known is not track:
             self._take_track(packet, known)
+            if track.id in self._awaiting_key:
+                self.skipped_packets += 1
+                return None
         if self._cut is not None:
             return self._segment_in_cut(packet)
         if self._is_cut_here(packet):
@@ -250,6 +257,10 @@ class Segmenter:
         if known is None and track.id not in segment.tracks and segment.can_hold(track):
             segment.add_track(track, self.refuse_track)
             return
+        if segment.can_change(track):
+            self.end_cut()
+            self._change_track(segment, track)
+            return
         _log.info(
             "a new file begins: the last one cannot take a track file=%s track=%d codec=%s size=%dx%d",
             segment.facts.path,
@@ -261,6 +272,25 @@ class Segmenter:
         if self._cut is not None:
             self.end_cut()
         self._begin_cut(pts_ms(packet), self.primary_id)
+
+    def _change_track(self, segment: Segment, track: Track) -> None:
+        """The file goes on with another configuration of one of its tracks."""
+        _log.info(
+            "pictures change within a file file=%s track=%d codec=%s size=%dx%d",
+            segment.facts.path,
+            track.id,
+            track.codec,
+            track.width,
+            track.height,
+        )
+        self._write_runs()
+        segment.change_track(track, self._refuse_change)
+
+    def _refuse_change(self, segment: Segment, track: Track) -> None:
+        """The file has no room for another configuration: a new segment begins, at a key frame of it."""
+        self.refuse_track(segment, track)
+        if segment is not self.current:
+            self._awaiting_key.add(track.id)
 
     # cuts
 

@@ -15,9 +15,12 @@ from aircheck.containers.mp4.disk import Disk
 from aircheck.containers.mp4.index import Run, TrackHeader, TrackIndex
 from aircheck.containers.mp4.layout import FTYP, free_header
 from aircheck.containers.mp4.movie import Movie, MovieFacts, roll_distance
+from aircheck.containers.mp4.sample_entry import stored_config
 from aircheck.containers.mp4.seek import Fragment, FragmentReader
 from aircheck.containers.mp4.timeline import ticks_at
 from aircheck.errors import ContainerError
+from aircheck.media.in_band import InBandConfiguration
+from aircheck.media.track import Track
 
 Progress = Callable[[int, int], None]
 """Called now and then with the bytes copied and the bytes in all."""
@@ -178,6 +181,7 @@ def slice_run(run: Run, begin: int, end: int) -> tuple[Run, int]:
         run.composition[begin:end] if run.composition is not None else None,
         [key - begin for key in run.sync if begin <= key < end],
         sum(sizes),
+        run.entry,
     )
     return part, sum(run.sizes[:begin])
 
@@ -219,6 +223,21 @@ def picture_on(parts: Sequence[Part], time_s: Fraction) -> Fraction:
 
 
 # --- putting together ---------------------------------------------------------------------------------------
+
+
+def _encoded_otherwise(header: TrackHeader) -> ContainerError:
+    return ContainerError(
+        f"track {header.id} ({header.codec}) is encoded otherwise in one part than in another",
+        remedy=FOR_UNLIKE,
+    )
+
+
+def _carries_configuration(header: TrackHeader, entry: bytes, run: Run, disk: Disk, offset: int) -> bool:
+    """Whether a run that begins with a key frame has in it what its sample entry says."""
+    if not run.sync or run.sync[0]:
+        return False
+    track = Track(header.id, header.codec, header.timescale, stored_config(entry))
+    return InBandConfiguration(track).is_in(disk.read(offset, run.sizes[0]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +282,7 @@ class Assembly:
             place = copy.target + offset - copy.start
             self._copies[-1] = replace(copy, end=offset + run.size_bytes)
             track = self._track(header)
+            run = replace(run, entry=self._entry_of(track, header, run, part.disk, offset))
             if track.samples and not 0 < run.first_dts - track.last_dts <= U32_MAX:
                 raise ContainerError(
                     f"the times of track {header.id} ({header.codec}) do not follow each other",
@@ -271,13 +291,26 @@ class Assembly:
             track.append(run, place)
 
     def _track(self, header: TrackHeader) -> TrackIndex:
-        track = self._tracks.setdefault(header.id, TrackIndex(header))
-        if track.header != header:
-            raise ContainerError(
-                f"track {header.id} ({header.codec}) is encoded otherwise in one part than in another",
-                remedy=FOR_UNLIKE,
-            )
+        track = self._tracks.get(header.id)
+        if track is None:
+            track = self._tracks[header.id] = TrackIndex(replace(header, entries=()))
+        known = track.header
+        if (known.codec, known.timescale) != (header.codec, header.timescale):
+            raise _encoded_otherwise(header)
         return track
+
+    @staticmethod
+    def _entry_of(track: TrackIndex, header: TrackHeader, run: Run, disk: Disk, offset: int) -> int:
+        """Which sample entry of the track that is made a run is encoded by; it may be a new one.
+
+        The parts' key frames are not changed: those behind a new sample entry have to carry what it says.
+        """
+        entry, known = header.entries[run.entry], track.header.entries
+        if entry not in known:
+            if known and not (header.is_video and _carries_configuration(header, entry, run, disk, offset)):
+                raise _encoded_otherwise(header)
+            track.header = track.header.with_entries((*known, entry))
+        return track.header.entries.index(entry)
 
     @property
     def media_bytes(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
 from itertools import pairwise
 
 from aircheck.containers.mp4.boxes import Span, children, find
@@ -87,7 +86,12 @@ def _read_track(moov: bytes, trak: Span, header: TrackHeader) -> TrackIndex:
         has_keys = b"stss" in tables
         index.sync = _column(moov, tables[b"stss"]) if has_keys else array("I", range(1, len(sizes) + 1))
     index.chunk_offsets = array("Q", _chunk_offsets(moov, tables))
-    index.chunk_samples = array("I", _chunk_samples(moov, tables, len(index.chunk_offsets)))
+    index.chunk_samples = _per_chunk(moov, tables, 1, len(index.chunk_offsets))
+    entries = _per_chunk(moov, tables, 2, len(index.chunk_offsets))
+    if not 0 < min(entries) <= max(entries) <= len(header.entries):
+        raise ValueError("samples of a sample entry that there is not")
+    if max(entries) > 1:
+        index.chunk_entries = array("I", map((-1).__add__, entries))
     if sum(index.chunk_samples) != len(sizes):
         raise ValueError("chunks and samples do not agree")
     return index
@@ -123,9 +127,11 @@ def _chunk_offsets(moov: bytes, tables: _Tables) -> array[int]:
     return offsets
 
 
-def _chunk_samples(moov: bytes, tables: _Tables, chunks: int) -> Iterator[int]:
+def _per_chunk(moov: bytes, tables: _Tables, column: int, chunks: int) -> array[int]:
+    """A column of stsc, for each chunk: samples (1) or number of the sample entry (2)."""
     words = _column(moov, tables[b"stsc"])
-    starts, counts = [*words[::3], chunks + 1], words[1::3]
-    for (start, end), count in zip(pairwise(starts), counts, strict=True):
-        for _ in range(start, end):
-            yield count
+    starts, values = [*words[::3], chunks + 1], words[column::3]
+    result = array("I")
+    for (start, end), value in zip(pairwise(starts), values, strict=True):
+        result.extend(array("I", [value]) * (end - start))
+    return result

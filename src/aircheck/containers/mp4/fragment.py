@@ -13,14 +13,19 @@ from operator import sub
 from aircheck.containers.mp4.boxes import HEADER, U32_MAX, big_endian, interleave
 from aircheck.containers.mp4.index import Run, TrackHeader, TrackIndex
 from aircheck.containers.mp4.movie import OTHER_SAMPLE, SYNC_SAMPLE
+from aircheck.media.in_band import InBandConfiguration
 from aircheck.media.packet import Packet, Payload
 from aircheck.media.track import Codec, Track
 
 _MOOF = struct.Struct(">I4sI4sII")
 TRAF = struct.Struct(">I4sI4sIII4sIQI4sIIi")
 """traf, tfhd (track_ID), tfdt (version 1) and trun up to its first sample: always these, in this order."""
+TRAF_OF_ENTRY = struct.Struct(">I4sI4sIIII4sIQI4sIIi")
+"""The same with sample_description_index in tfhd, where that is not 1."""
+TFHD_FLAGS_OFFSET = 16
 
 TFHD_BASE_IS_MOOF = 0x020000
+TFHD_ENTRY = 0x000002
 TRUN_DATA_OFFSET = 0x001
 TRUN_DURATION = 0x100
 TRUN_SIZE = 0x200
@@ -35,10 +40,14 @@ _DEFAULT_FRAME_RATE = 30
 class TrackQueue:
     """One track's packets that are not on disk yet, and the index of those that are."""
 
-    __slots__ = ("index", "nudged", "pending", "track")
+    __slots__ = ("configuration", "entry", "index", "nudged", "pending", "track")
 
     def __init__(self, track: Track) -> None:
         self.track = track
+        self.entry = 0
+        """Which one of the index' sample entries the pending packets are encoded by."""
+        self.configuration: InBandConfiguration | None = None
+        """What key frames have to carry with them, in a track with more than one sample entry."""
         self.pending: list[Packet] = []
         self.index = TrackIndex(TrackHeader.of(track))
         self.index.last_duration = _usual_duration(track)
@@ -55,6 +64,9 @@ class TrackQueue:
         dts = [packet.dts for packet in packets]
         composition = [packet.pts - packet.dts for packet in packets]
         payloads = [packet.data for packet in packets]
+        if self.configuration is not None:
+            complete = self.configuration.complete
+            payloads = [complete(packet.data) if packet.is_keyframe else packet.data for packet in packets]
         index = self.index
         floor = index.last_dts if index.sizes else max(origin_ticks, dts[0]) - 1
         deltas = list(map(sub, dts, [floor, *dts]))
@@ -83,6 +95,7 @@ class TrackQueue:
             array("I", composition) if any(composition) else None,
             [position for position, packet in enumerate(packets) if packet.is_keyframe] if is_video else (),
             sum(sizes),
+            self.entry,
         )
         return run, payloads
 
@@ -112,20 +125,25 @@ def _repair(packets: Sequence[Packet], dts: list[int], composition: list[int], f
 def serialize_head(sequence: int, origin_ms: int, runs: Sequence[tuple[TrackHeader, Run]]) -> bytes:
     """`moof` and the header of its `mdat`, which holds the runs' payloads in the order given."""
     columns = [_columns(header, run) for header, run in runs]
-    moof_size = 24 + sum(TRAF.size + 4 * len(rows) for _, rows in columns)
+    moof_size = 24 + sum(
+        (TRAF_OF_ENTRY if run.entry else TRAF).size + 4 * len(rows)
+        for (_, run), (_, rows) in zip(runs, columns, strict=True)
+    )
     data_offset = moof_size + 8
     parts = [_MOOF.pack(moof_size, b"moof", 16, b"mfhd", 0, sequence)]
     for (header, run), (flags, rows) in zip(runs, columns, strict=True):
         rows_size = 4 * len(rows)
         time = run.first_dts - header.origin_ticks(origin_ms)
-        parts.append(
-            TRAF.pack(
-                TRAF.size + rows_size, b"traf",
-                16, b"tfhd", TFHD_BASE_IS_MOOF, header.number,
-                20, b"tfdt", 0x01000000, time,
-                20 + rows_size, b"trun", flags, len(run.sizes), data_offset,
-            )
+        rest = (
+            20, b"tfdt", 0x01000000, time,
+            20 + rows_size, b"trun", flags, len(run.sizes), data_offset,
         )  # fmt: skip
+        if run.entry:
+            tfhd = (20, b"tfhd", TFHD_BASE_IS_MOOF | TFHD_ENTRY, header.number, run.entry + 1)
+            parts.append(TRAF_OF_ENTRY.pack(TRAF_OF_ENTRY.size + rows_size, b"traf", *tfhd, *rest))
+        else:
+            tfhd_of_first = (16, b"tfhd", TFHD_BASE_IS_MOOF, header.number)
+            parts.append(TRAF.pack(TRAF.size + rows_size, b"traf", *tfhd_of_first, *rest))
         parts.append(big_endian(rows))
         data_offset += run.size_bytes
     parts.append(HEADER.pack(data_offset - moof_size, b"mdat"))

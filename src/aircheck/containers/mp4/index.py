@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from aircheck.containers.mp4.sample_entry import parse_sample_entry, sample_entry
+from aircheck.containers.mp4.sample_entry import parse_sample_entry, sample_entry, shown_size
 from aircheck.facts import TrackFacts
 from aircheck.media.track import Codec, Kind, Track
 
@@ -20,12 +20,16 @@ _REORDER_WINDOW = 64
 
 @dataclass(frozen=True, slots=True)
 class TrackHeader:
-    """What a `trak` says of a track apart from its samples. `entry` is the sample entry box of `stsd`."""
+    """What a `trak` says of a track apart from its samples.
+
+    `entries` are the sample entry boxes of `stsd`, in the order in which the track came to need them: more
+    than one when its pictures changed. `width` and `height` are as `shown_size` has them.
+    """
 
     id: int
     codec: Codec
     timescale: int
-    entry: bytes
+    entries: tuple[bytes, ...]
     width: int = 0
     height: int = 0
     sample_rate: int = 0
@@ -38,7 +42,7 @@ class TrackHeader:
             track.id,
             track.codec,
             track.timescale,
-            sample_entry(track),
+            (sample_entry(track),),
             track.width,
             track.height,
             track.sample_rate,
@@ -46,11 +50,19 @@ class TrackHeader:
         )
 
     @classmethod
-    def parse(cls, number: int, timescale: int, entry: bytes) -> TrackHeader:
-        """From a file. Raises ValueError when the sample entry is not one of ours."""
-        facts = parse_sample_entry(entry)
+    def parse(cls, number: int, timescale: int, entries: Sequence[bytes]) -> TrackHeader:
+        """From a file. Raises ValueError when the sample entries (one at least) are not ours, or mixed."""
+        facts = parse_sample_entry(entries[0])
+        if any(parse_sample_entry(entry).codec is not facts.codec for entry in entries):
+            raise ValueError("a track of several codecs")
         rate = facts.sample_rate or (timescale if facts.codec.kind is Kind.AUDIO else 0)
-        return cls(number - 1, facts.codec, timescale, entry, facts.width, facts.height, rate, facts.channels)
+        width, height = shown_size(entries)
+        return cls(number - 1, facts.codec, timescale, tuple(entries), width, height, rate, facts.channels)
+
+    def with_entries(self, entries: Sequence[bytes]) -> TrackHeader:
+        """The same track of pictures, encoded otherwise."""
+        width, height = shown_size(entries)
+        return replace(self, entries=tuple(entries), width=width, height=height)
 
     @property
     def number(self) -> int:
@@ -76,7 +88,8 @@ class Run:
 
     `deltas` are the dts differences between these samples (one fewer than samples), `last_duration` that of
     the last one as far as it is known. `composition` is pts - dts, None when it is 0 throughout. `sync`
-    holds the positions of the key frames within the run (video only).
+    holds the positions of the key frames within the run (video only). `entry` tells which one of the track's
+    `entries` they were encoded by.
     """
 
     first_dts: int
@@ -86,6 +99,7 @@ class Run:
     composition: array[int] | None
     sync: Sequence[int]
     size_bytes: int
+    entry: int = 0
 
     @property
     def last_dts(self) -> int:
@@ -105,6 +119,8 @@ class TrackIndex:
     """Numbers of the key frames, from 1; video only."""
     chunk_offsets: array[int] = field(default_factory=lambda: array("Q"))
     chunk_samples: array[int] = field(default_factory=lambda: array("I"))
+    chunk_entries: array[int] = field(default_factory=lambda: array("I"))
+    """`Run.entry` of each chunk; empty as long as it was 0 throughout."""
     first_dts: int = 0
     first_pts: int = 0
     first_key_pts: int | None = None
@@ -128,6 +144,8 @@ class TrackIndex:
             self._append_sync(run, count)
         if run.composition is not None or self.composition:
             self._append_composition(run, count)
+        if run.entry or self.chunk_entries:
+            self._append_entry(run)
         self.deltas.extend(run.deltas)
         self.sizes.extend(run.sizes)
         self.chunk_offsets.append(offset)
@@ -148,6 +166,11 @@ class TrackIndex:
             self.composition = array("I", bytes(4 * count))
         self.composition.extend(run.composition or array("I", bytes(4 * len(run.sizes))))
 
+    def _append_entry(self, run: Run) -> None:
+        if not self.chunk_entries:
+            self.chunk_entries = array("I", bytes(4 * len(self.chunk_offsets)))
+        self.chunk_entries.append(run.entry)
+
     def copy(self) -> TrackIndex:
         """A snapshot that other threads may read while this one grows."""
         return TrackIndex(
@@ -158,6 +181,7 @@ class TrackIndex:
             self.sync[:],
             self.chunk_offsets[:],
             self.chunk_samples[:],
+            self.chunk_entries[:],
             self.first_dts,
             self.first_pts,
             self.first_key_pts,

@@ -23,7 +23,10 @@ FREE_OFFSET = len(FTYP)
 
 _MDAT_HEADER = 16
 _INIT_VERSIONS = 3
+"""As a new one is written beside the one that is valid, in front of it or behind."""
 _INIT_SLACK = 2048
+CHANGES_BYTES = 4096
+"""Room for sample entries of tracks whose pictures change: more than twenty of H.264."""
 
 
 def align(size: int) -> int:
@@ -41,7 +44,7 @@ def header_area(reserve_bytes: int) -> int:
 
 def init_area(moov_size: int, wanted_bytes: int = 0) -> int:
     """Size of the init area: room for later versions of the init `moov`, at least what is wanted."""
-    return align(max(_INIT_VERSIONS * moov_size + _INIT_SLACK, wanted_bytes))
+    return align(max(_INIT_VERSIONS * moov_size + _INIT_SLACK, wanted_bytes) + _INIT_VERSIONS * CHANGES_BYTES)
 
 
 def grown(area: int) -> int:

@@ -12,6 +12,7 @@ from operator import ne, sub
 
 from aircheck.containers.mp4.boxes import U32_MAX, big_endian, box, full_box, interleave, mac_time_s, table
 from aircheck.containers.mp4.index import TrackHeader, TrackIndex
+from aircheck.containers.mp4.sample_entry import stored_entries
 from aircheck.containers.mp4.timeline import Edit, edit_of, movie_timescale, ticks_at, zero_time_s
 from aircheck.media.track import Codec, Kind
 
@@ -186,7 +187,7 @@ def _trak(
     edits: bytes,
     tables: Sequence[bytes],
 ) -> bytes:
-    stsd = table(b"stsd", 0, 1, header.entry)
+    stsd = table(b"stsd", 0, len(header.entries), *stored_entries(header.entries))
     data_here = box(b"dinf", table(b"dref", 0, 1, full_box(b"url ", 0, 1)))
     minf = box(b"minf", _MEDIA_HEADERS[header.kind], data_here, box(b"stbl", stsd, *tables))
     version, times = _times(facts, media_duration, struct.pack(">I", header.timescale))
@@ -269,13 +270,22 @@ def _sample_tables(track: TrackIndex) -> tuple[bytes, ...]:
         tables.append(_counted(b"ctts", track.composition))
     if track.header.is_video and len(track.sync) != track.samples:
         tables.append(table(b"stss", 0, len(track.sync), big_endian(track.sync[:])))
-    starts, counts = run_lengths(track.chunk_samples)
-    first_chunks = array("I", map((1).__add__, starts))
-    entries = array("I", [1]) * len(counts)
-    tables.append(table(b"stsc", 0, len(counts), big_endian(interleave((first_chunks, counts, entries)))))
+    tables.append(_samples_to_chunks(track))
     sizes = big_endian(track.sizes[:])
     tables.append(full_box(b"stsz", 0, 0, struct.pack(">II", 0, track.samples), sizes))
     return tuple(tables)
+
+
+def _samples_to_chunks(track: TrackIndex) -> bytes:
+    """stsc: where the samples of a chunk become more or fewer, or are encoded by another sample entry."""
+    starts, counts = run_lengths(track.chunk_samples)
+    entries = array("I", [1]) * len(counts)
+    if track.chunk_entries:
+        starts = array("I", sorted({*starts, *run_lengths(track.chunk_entries)[0]}))
+        counts = array("I", map(track.chunk_samples.__getitem__, starts))
+        entries = array("I", (track.chunk_entries[start] + 1 for start in starts))
+    first_chunks = array("I", map((1).__add__, starts))
+    return table(b"stsc", 0, len(counts), big_endian(interleave((first_chunks, counts, entries))))
 
 
 def _chunk_offsets(offsets: array[int], shift: int) -> bytes:

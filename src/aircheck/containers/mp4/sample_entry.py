@@ -8,6 +8,7 @@ AC-3 it would have to see a packet first.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aircheck.containers.mp4.boxes import box, children, full_box
@@ -27,6 +28,7 @@ _VIDEO_BOXES = {
     Codec.AV1: (b"av01", b"av1C"),
     Codec.VP9: (b"vp09", b"vpcC"),
 }
+_VIDEO_CONFIGS = frozenset(config for _, config in _VIDEO_BOXES.values())
 _VP9_UNKNOWN = bytes((0, 10, 0x82, 2, 2, 2, 0, 0))
 """Profile 0, level 1.0, 8 bits 4:2:0 limited range, colour unspecified, no initialization data."""
 
@@ -156,12 +158,58 @@ def parse_sample_entry(entry: bytes) -> EntryFacts:
     if codec is None or len(entry) < AUDIO_ENTRY_HEADER:
         raise ValueError(f"unknown sample entry {entry[4:8]!r}")
     if codec.kind is Kind.VIDEO:
-        width, height = struct.unpack_from(">HH", entry, 32)
-        return EntryFacts(codec, width, height)
+        return EntryFacts(codec, *picture_size(entry))
     channels, rate = struct.unpack_from(">H6xH", entry, 24)
     if codec is Codec.AAC and _object_type(entry) in (_OTI_MP3, _OTI_MP3_MPEG2):
         codec = Codec.MP3
     return EntryFacts(codec, sample_rate=rate, channels=channels)
+
+
+def stored_config(entry: bytes) -> bytes:
+    """The decoder configuration in a video sample entry, as `Track` has it."""
+    for span in children(entry, VISUAL_ENTRY_HEADER, len(entry)):
+        if span.kind in _VIDEO_CONFIGS:
+            return entry[span.body + (4 if span.kind == b"vpcC" else 0) : span.end]
+    return b""
+
+
+def picture_size(entry: bytes) -> tuple[int, int]:
+    """Width and height of the pictures of a video sample entry."""
+    width, height = struct.unpack_from(">HH", entry, 32)
+    return width, height
+
+
+_SQUARE = box(b"pasp", struct.pack(">II", 1, 1))
+
+
+def stored_entries(entries: Sequence[bytes]) -> Sequence[bytes]:
+    """The sample entries of a track as a file has them: `plain_entry` is the opposite.
+
+    Where pictures of several shapes share a track, each entry says that its pixels are square. libavformat,
+    and with it most players, would else stretch all of them by the shape of the last entry.
+    """
+    first_width, first_height = picture_size(entries[0]) if len(entries) > 1 else (0, 0)
+    if all(width * first_height == height * first_width for width, height in map(picture_size, entries[1:])):
+        return entries
+    return [box(entry[4:8], entry[8:], _SQUARE) for entry in entries]
+
+
+def plain_entry(stored: bytes) -> bytes:
+    """A sample entry without what was added to it in the file."""
+    return box(stored[4:8], stored[8 : -len(_SQUARE)]) if stored.endswith(_SQUARE) else stored
+
+
+def shown_size(entries: Sequence[bytes]) -> tuple[int, int]:
+    """The size at which a track with these sample entries is shown: 0 x 0 of sound and data.
+
+    That of the largest pictures of the first ones' shape: players scale all of a track to its size, and take
+    another shape of that than the first sample entry has for pixels that are not square.
+    """
+    if _CODECS.get(entries[0][4:8], Codec.AMF0).kind is not Kind.VIDEO:
+        return 0, 0
+    sizes = [picture_size(entry) for entry in entries]
+    first_width, first_height = sizes[0]
+    return max((width, height) for width, height in sizes if width * first_height == height * first_width)
 
 
 def _object_type(entry: bytes) -> int:

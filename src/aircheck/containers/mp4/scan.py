@@ -12,7 +12,10 @@ from aircheck.containers.mp4.boxes import U32_MAX, Span, children, find, parse_h
 from aircheck.containers.mp4.disk import Disk
 from aircheck.containers.mp4.fragment import (
     TFHD_BASE_IS_MOOF,
+    TFHD_ENTRY,
+    TFHD_FLAGS_OFFSET,
     TRAF,
+    TRAF_OF_ENTRY,
     TRUN_COMPOSITION,
     TRUN_DATA_OFFSET,
     TRUN_DURATION,
@@ -22,6 +25,7 @@ from aircheck.containers.mp4.fragment import (
 from aircheck.containers.mp4.index import Run, TrackHeader, TrackIndex
 from aircheck.containers.mp4.layout import FREE_OFFSET, FTYP, growth_step
 from aircheck.containers.mp4.movie import NOTE_FIELDS, NOTE_UUID, SYNC_SAMPLE, MovieFacts
+from aircheck.containers.mp4.sample_entry import plain_entry
 
 Progress = Callable[[int, int], None]
 """Called now and then with the bytes looked at and the bytes there are."""
@@ -213,10 +217,10 @@ def _track_header(moov: bytes, trak: Span) -> TrackHeader:
         raise ValueError("a track without headers")
     (number,) = struct.unpack_from(">I", moov, tkhd.body + (20 if moov[tkhd.body] else 12))
     (timescale,) = struct.unpack_from(">I", moov, mdhd.body + (20 if moov[mdhd.body] else 12))
-    entry = next(children(moov, stsd.body + 8, stsd.end), None)
-    if entry is None or not number or not timescale:
+    entries = [plain_entry(moov[entry.start : entry.end]) for entry in children(moov, stsd.body + 8, stsd.end)]
+    if not entries or not number or not timescale:
         raise ValueError("a track without number, timescale or sample entry")
-    return TrackHeader.parse(number, timescale, moov[entry.start : entry.end])
+    return TrackHeader.parse(number, timescale, entries)
 
 
 # --- fragments ----------------------------------------------------------------------------------------------
@@ -296,21 +300,32 @@ def parse_runs(
     """The runs of a `moof` that `fragment.serialize_head` wrote. Raises when anything is different."""
     position = 24
     while position < len(moof):
-        fields = TRAF.unpack_from(moof, position)
-        size, traf, _, tfhd, base, number, _, tfdt, _, time, _, trun, flags, samples, data_offset = fields
+        (tfhd_flags,) = struct.unpack_from(">I", moof, position + TFHD_FLAGS_OFFSET)
+        layout, entry = TRAF, 1
+        if tfhd_flags & TFHD_ENTRY:
+            layout, (entry,) = TRAF_OF_ENTRY, struct.unpack_from(">I", moof, position + TFHD_FLAGS_OFFSET + 8)
+        fields = layout.unpack_from(moof, position)
+        size, traf, _, tfhd, base, number = fields[:6]
+        tfdt, _, time, _, trun, flags, samples, data_offset = fields[-8:]
         kinds = (traf, tfhd, tfdt, trun)
-        if kinds != (b"traf", b"tfhd", b"tfdt", b"trun") or base != TFHD_BASE_IS_MOOF or not samples:
+        if (
+            kinds != (b"traf", b"tfhd", b"tfdt", b"trun")
+            or base & ~TFHD_ENTRY != TFHD_BASE_IS_MOOF
+            or not samples
+        ):
             raise ValueError("not a fragment of ours")
-        rows = moof[position + TRAF.size : position + size]
+        rows = moof[position + layout.size : position + size]
         track = tracks[number]
-        run = _parse_rows(flags, samples, rows, time + track.header.origin_ticks(origin_ms))
+        if not 0 < entry <= len(track.header.entries):
+            raise ValueError("a fragment of a sample entry that there is not")
+        run = _parse_rows(flags, samples, rows, time + track.header.origin_ticks(origin_ms), entry - 1)
         if track.samples and not 0 < run.first_dts - track.last_dts <= U32_MAX:
             raise ValueError("a fragment out of order")
         yield track, run, offset + data_offset
         position += size
 
 
-def _parse_rows(flags: int, samples: int, rows: bytes, first_dts: int) -> Run:
+def _parse_rows(flags: int, samples: int, rows: bytes, first_dts: int, entry: int) -> Run:
     width = (flags & _ROW_FLAGS).bit_count()
     always = TRUN_DATA_OFFSET | TRUN_DURATION | TRUN_SIZE
     if flags & ~_ROW_FLAGS | flags & always != always or len(rows) != 4 * width * samples:
@@ -324,4 +339,4 @@ def _parse_rows(flags: int, samples: int, rows: bytes, first_dts: int) -> Run:
         sync = [position for position, value in enumerate(next(columns)) if value == SYNC_SAMPLE]
     composition = next(columns) if flags & TRUN_COMPOSITION else None
     last_duration = deltas.pop()
-    return Run(first_dts, deltas, last_duration, sizes, composition, sync, sum(sizes))
+    return Run(first_dts, deltas, last_duration, sizes, composition, sync, sum(sizes), entry)

@@ -27,8 +27,10 @@ from aircheck.containers.mp4.layout import (
     padded_init,
 )
 from aircheck.containers.mp4.movie import Movie, MovieFacts, init_moov
+from aircheck.containers.mp4.sample_entry import sample_entry
 from aircheck.errors import ContainerError
 from aircheck.facts import TrackFacts
+from aircheck.media.in_band import InBandConfiguration
 from aircheck.media.packet import Packet, Payload
 from aircheck.media.track import Kind, Track
 
@@ -143,6 +145,7 @@ class Mp4Writer:
         for queue, index in zip(self._queues, contents.tracks, strict=True):
             index.last_duration = index.last_duration or queue.index.last_duration
             queue.index = index
+            self._go_on_by_entry(queue)
         self._facts = replace(contents.facts, note=existing.note)
         self._has_origin = True
         self._sequence = max(len(index.chunk_offsets) for index in contents.tracks)
@@ -322,6 +325,65 @@ class Mp4Writer:
             self._queues = [*self._queues, queue]
         return True
 
+    def change_track(self, track: Track) -> bool:
+        """The track of video of that id goes on with another decoder configuration, from a key frame on.
+
+        False when the file cannot have both, for want of room or because more is different than that: begin a
+        new segment then. Raises WriteError for what was pending, OSError when the disk fails.
+        """
+        queue = self._queue_to_change(track)
+        if queue is None:
+            return False
+        self._cut()
+        header = self._changed_header(queue, track)
+        if header != queue.index.header:
+            self._begin_to_grow()
+            if not self._replace_init(self._changed_moov(queue, header)):
+                return False
+            with self._lock:
+                queue.index.header = header
+        queue.track = track
+        self._go_on_by_entry(queue)
+        return True
+
+    def has_room_to_change(self, track: Track) -> bool:
+        """Whether `change_track` will find room."""
+        queue = self._queue_to_change(track)
+        if queue is None:
+            return False
+        header = self._changed_header(queue, track)
+        if header == queue.index.header:
+            return True
+        return self._place_of_init(self._changed_moov(queue, header)) is not None
+
+    def _queue_to_change(self, track: Track) -> TrackQueue | None:
+        for queue in self._queues:
+            header = queue.index.header
+            if header.id == track.id:
+                is_alike = (header.codec, header.timescale) == (track.codec, track.timescale)
+                return queue if is_alike and track.is_video else None
+        return None
+
+    @staticmethod
+    def _changed_header(queue: TrackQueue, track: Track) -> TrackHeader:
+        """The header of the track with this configuration among its sample entries."""
+        header, entry = queue.index.header, sample_entry(track)
+        if entry in header.entries:
+            return header
+        return header.with_entries((*header.entries, entry) if queue.index.samples else (entry,))
+
+    def _changed_moov(self, queue: TrackQueue, header: TrackHeader) -> bytes:
+        changed = replace(queue.index, header=header)
+        indexes = [changed if other is queue else other.index for other in self._queues]
+        return init_moov(indexes, self._facts)
+
+    @staticmethod
+    def _go_on_by_entry(queue: TrackQueue) -> None:
+        """Know by which sample entry the queue's packets are encoded, and what they have to carry."""
+        entries, entry = queue.index.header.entries, sample_entry(queue.track)
+        queue.entry = entries.index(entry) if entry in entries else 0
+        queue.configuration = InBandConfiguration(queue.track) if len(entries) > 1 else None
+
     def has_room_for(self, track: Track) -> bool:
         """Whether `add_track` will find room. Raises ContainerError when MP4 cannot hold the track."""
         moov = init_moov([*self._indexes(), TrackQueue(track).index], self._facts)
@@ -342,6 +404,9 @@ class Mp4Writer:
         if self._sequence:
             self._disk.sync()
         self._disk.write(free_header(free_size), free_offset)
+        if self._sequence:
+            # No fragment that the older version does not know outlives a power cut that this one does not.
+            self._disk.sync()
         self._moov_offset, self._moov_size = offset, len(moov)
         return True
 
