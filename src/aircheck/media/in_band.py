@@ -1,7 +1,8 @@
 """Key frames that carry their decoder configuration with them, whatever a file says of it elsewhere.
 
-Some players set up their decoder once, by the first configuration that a file has, and never look at another
-one. Parameter sets in the frames are all that tells such a player of a change.
+Some players (Chromium is one) set up their decoder once, by the first configuration that a file has, and
+never look at another one. Parameter sets in the frames are all that tells such a player of a change; and of its
+opposite, when somebody seeks back to what came before.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _AV1_RECORD_BYTES = 4
 class InBandConfiguration:
     """What key frames of a track need; nothing when every key frame has it by nature (VP8, VP9).
 
-    A configuration that cannot be read is left out, a frame that cannot be read is taken to lack it.
+    A configuration that cannot be read is left out, and a frame that cannot be read stays as it is.
     """
 
     def __init__(self, track: Track) -> None:
@@ -47,41 +48,39 @@ class InBandConfiguration:
             case _:
                 pass
 
+    @property
+    def has_units(self) -> bool:
+        return bool(self._units)
+
     def is_in(self, key_frame: Payload) -> bool:
         """Whether a key frame can be decoded by what is in it."""
-        try:
-            match self._codec:
-                case Codec.H264 | Codec.H265:
-                    return self._has_parameter_sets(key_frame)
-                case Codec.AV1:
-                    return av1.find_sequence_header(key_frame) is not None
-                case _:
-                    return True
-        except BitstreamError:
-            return False
-
-    def _has_parameter_sets(self, key_frame: Payload) -> bool:
-        missing = set(map(self._type_of, self._units))
-        for unit in h264.split_nal_units(key_frame, self._nal_length_size):
-            if not missing or self._type_of(unit) in self._slices:
-                break
-            missing.discard(self._type_of(unit))
-        return not missing
+        with suppress(BitstreamError):
+            return not self._units or self._lacks_at(key_frame) is None
+        return False
 
     def complete(self, key_frame: Payload) -> Payload:
         """The key frame with the configuration in front of its pictures, if it does not have one."""
-        if not self._units or self.is_in(key_frame):
+        start = None
+        with suppress(BitstreamError):
+            start = self._lacks_at(key_frame)
+        if start is None:
             return key_frame
         if self._codec is Codec.AV1:
             return b"".join((*self._units, key_frame))
-        start, size = self._delimiter_bytes(key_frame), self._nal_length_size
+        size = self._nal_length_size
         framed = (part for unit in self._units for part in (len(unit).to_bytes(size, "big"), unit))
         return b"".join((key_frame[:start], *framed, key_frame[start:]))
 
-    def _delimiter_bytes(self, key_frame: Payload) -> int:
-        """Size of the access unit delimiter, which stands before everything else."""
-        with suppress(BitstreamError):
-            first = next(h264.split_nal_units(key_frame, self._nal_length_size), None)
-            if first is not None and self._type_of(first) == self._delimiter:
-                return self._nal_length_size + len(first)
-        return 0
+    def _lacks_at(self, key_frame: Payload) -> int | None:
+        """Where in a key frame its configuration belongs; None when it is there, or there is no picture."""
+        if self._codec is Codec.AV1:
+            return 0 if av1.find_sequence_header(key_frame) is None else None
+        missing, start = set(map(self._type_of, self._units)), 0
+        for unit in h264.split_nal_units(key_frame, self._nal_length_size):
+            kind = self._type_of(unit)
+            if kind == self._delimiter:  # stands before everything else
+                start = self._nal_length_size + len(unit)
+            elif kind in self._slices:
+                return start if missing else None
+            missing.discard(kind)
+        return None

@@ -46,8 +46,8 @@ class TrackQueue:
         self.track = track
         self.entry = 0
         """Which one of the index' sample entries the pending packets are encoded by."""
-        self.configuration: InBandConfiguration | None = None
-        """What key frames have to carry with them, in a track with more than one sample entry."""
+        self.configuration = InBandConfiguration(track)
+        """What key frames carry with them, for the track may come to have more than one sample entry."""
         self.pending: list[Packet] = []
         self.index = TrackIndex(TrackHeader.of(track))
         self.index.last_duration = _usual_duration(track)
@@ -64,7 +64,7 @@ class TrackQueue:
         dts = [packet.dts for packet in packets]
         composition = [packet.pts - packet.dts for packet in packets]
         payloads = [packet.data for packet in packets]
-        if self.configuration is not None:
+        if self.configuration.has_units:
             complete = self.configuration.complete
             payloads = [complete(packet.data) if packet.is_keyframe else packet.data for packet in packets]
         index = self.index

@@ -217,7 +217,9 @@ def _track_header(moov: bytes, trak: Span) -> TrackHeader:
         raise ValueError("a track without headers")
     (number,) = struct.unpack_from(">I", moov, tkhd.body + (20 if moov[tkhd.body] else 12))
     (timescale,) = struct.unpack_from(">I", moov, mdhd.body + (20 if moov[mdhd.body] else 12))
-    entries = [plain_entry(moov[entry.start : entry.end]) for entry in children(moov, stsd.body + 8, stsd.end)]
+    entries = [
+        plain_entry(moov[entry.start : entry.end]) for entry in children(moov, stsd.body + 8, stsd.end)
+    ]
     if not entries or not number or not timescale:
         raise ValueError("a track without number, timescale or sample entry")
     return TrackHeader.parse(number, timescale, entries)

@@ -379,10 +379,10 @@ class Mp4Writer:
 
     @staticmethod
     def _go_on_by_entry(queue: TrackQueue) -> None:
-        """Know by which sample entry the queue's packets are encoded, and what they have to carry."""
+        """Know by which sample entry the queue's packets are encoded, and what they carry of it."""
         entries, entry = queue.index.header.entries, sample_entry(queue.track)
         queue.entry = entries.index(entry) if entry in entries else 0
-        queue.configuration = InBandConfiguration(queue.track) if len(entries) > 1 else None
+        queue.configuration = InBandConfiguration(queue.track)
 
     def has_room_for(self, track: Track) -> bool:
         """Whether `add_track` will find room. Raises ContainerError when MP4 cannot hold the track."""
