@@ -12,6 +12,7 @@ from typing import Any
 
 import av
 from helpers.appended import WRITERS
+from helpers.parameter_sets import without_parameter_sets
 
 from aircheck.containers.mp4 import Mp4Writer
 from aircheck.containers.test_pattern import EncodedPattern, Pattern, encode_pattern
@@ -114,5 +115,6 @@ def payloads(path: Path) -> list[list[bytes]]:
         streams: list[list[bytes]] = [[] for _ in container.streams]
         for packet in container.demux():
             if packet.size:
-                streams[packet.stream.index].append(bytes(packet))
+                data = without_parameter_sets(packet.stream.codec_context.name, bytes(packet))
+                streams[packet.stream.index].append(data)
     return streams

@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+from helpers.parameter_sets import without_parameter_sets
 
 from aircheck.media.packet import Packet
 from aircheck.media.track import Codec, Track
@@ -56,7 +57,7 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Demuxed:
-    """One packet as libavformat reads it from a file; times in seconds."""
+    """One packet as libavformat reads it from a file; times in seconds. `data` is without parameter sets."""
 
     stream: int
     pts: Fraction
@@ -133,7 +134,7 @@ def demux(path: Path) -> list[list[Demuxed]]:
                     packet.pts * base,
                     packet.dts * base,
                     packet.is_keyframe,
-                    bytes(packet),
+                    without_parameter_sets(packet.stream.codec_context.name, bytes(packet)),
                 )
                 streams[packet.stream.index].append(found)
     return streams

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from helpers.packets import AUDIO, VIDEO, audio, av_batches, batch, new_stream, video
 from helpers.recorder_rig import Rig, feed, make_plan, payloads, sent
 
@@ -84,15 +85,77 @@ async def test_audio_alone_rotates_at_any_packet(tmp_path: Path) -> None:
     assert joined([payloads(s.path) for s in segments]) == sent(batches)
 
 
-async def test_a_changed_configuration_begins_a_new_segment(tmp_path: Path) -> None:
-    other = replace(VIDEO, config=VIDEO.config[:-1] + b"\x81")
-    first = list(av_batches(2000))
-    second = list(av_batches(2000, start_ms=2000, video_track=other))
+OTHER_VIDEO = replace(VIDEO, config=VIDEO.config[:-1] + b"\x81", width=640, height=360)
+
+
+async def test_pictures_that_change_go_on_in_the_same_mp4(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    turned = [VIDEO, OTHER_VIDEO, replace(VIDEO), replace(OTHER_VIDEO)]
+    batches = [
+        one
+        for number, track in enumerate(turned)
+        for one in av_batches(1000, start_ms=number * 1000, video_track=track)
+    ]
+    with caplog.at_level("INFO"):
+        async with Rig(tmp_path) as rig:
+            _, segments = await rig.record(new_stream("cam"), batches, make_plan(tmp_path))
+    assert [segment.file_name for segment in segments] == ["cam.mp4"]
+    assert payloads(segments[0].path) == sent(batches)
+    video_facts = next(track for track in segments[0].tracks if track.kind == "video")
+    assert (video_facts.width, video_facts.height, video_facts.packets) == (640, 360, 100)
+    changes = [record.getMessage() for record in caplog.records if "pictures change" in record.getMessage()]
+    assert [line.rpartition("size=")[2] for line in changes] == ["640x360", "320x180", "640x360"]
+
+
+async def test_a_change_between_key_frames_waits_for_the_next_one(tmp_path: Path) -> None:
+    first = list(av_batches(1000, audio_track=None))
+    rest = [video(ms, key=ms == 2000, track=OTHER_VIDEO) for ms in range(1000, 3000, 40)]
     async with Rig(tmp_path) as rig:
-        _, segments = await rig.record(new_stream("cam"), first + second, make_plan(tmp_path))
+        stream = new_stream("cam")
+        recording = rig.recorder.record(stream, make_plan(tmp_path), requested_by="test")
+        await feed(stream, [*first, batch(rest, changed=True)])
+        _, segments = await rig.finish(recording)
+    assert recording.skipped_packets == 25
+    assert payloads(segments[0].path)["video"] == sent(first)["video"] + [bytes(p.data) for p in rest[25:]]
+
+
+async def test_after_more_configurations_than_a_file_has_room_for_a_new_one_begins(tmp_path: Path) -> None:
+    tracks = [replace(VIDEO, config=VIDEO.config + bytes(1000), width=16 * n, height=16) for n in range(1, 7)]
+    batches = [
+        one
+        for number, track in enumerate(tracks)
+        for one in av_batches(400, start_ms=number * 400, video_track=track)
+    ]
+    async with Rig(tmp_path) as rig:
+        _, segments = await rig.record(new_stream("cam"), batches, make_plan(tmp_path))
     assert [segment.file_name for segment in segments] == ["cam.mp4", "cam_0001.mp4"]
-    assert joined([payloads(s.path) for s in segments]) == sent(first + second)
-    assert len(payloads(segments[0].path)["video"]) == 50
+    assert joined([payloads(s.path) for s in segments]) == sent(batches)
+
+
+@pytest.mark.parametrize("container", ["mkv", "ts", "flv"])
+async def test_other_containers_begin_a_new_file_where_pictures_change(
+    tmp_path: Path, container: str
+) -> None:
+    batches = [*av_batches(1000), *av_batches(1000, start_ms=1000, video_track=OTHER_VIDEO)]
+    async with Rig(tmp_path) as rig:
+        _, segments = await rig.record(new_stream("cam"), batches, make_plan(tmp_path, container=container))
+    assert len(segments) == 2
+
+
+async def test_pictures_may_change_while_nothing_is_recorded(tmp_path: Path) -> None:
+    first, rest = list(av_batches(1000)), list(av_batches(1000, start_ms=2000, video_track=OTHER_VIDEO))
+    async with Rig(tmp_path) as rig:
+        stream = new_stream("cam")
+        recording = rig.recorder.record(stream, make_plan(tmp_path), requested_by="test")
+        await feed(stream, first)
+        recording.pause()
+        await feed(stream, av_batches(1000, start_ms=1000, video_track=OTHER_VIDEO))
+        recording.resume()
+        await feed(stream, rest)
+        _, segments = await rig.finish(recording)
+    assert [segment.file_name for segment in segments] == ["cam.mp4"]
+    assert payloads(segments[0].path) == sent(first + rest)
 
 
 async def test_a_changed_audio_configuration_waits_for_no_packet_of_video(tmp_path: Path) -> None:

@@ -201,4 +201,5 @@ def _track_json(track: TrackSurvey) -> dict[str, Any]:
         "keyframes": track.keyframes,
         "key_interval": asdict(track.key_interval) if track.key_interval is not None else None,
         "jumps": [asdict(jump) for jump in track.jumps],
+        "picture_changes": [asdict(change) for change in track.picture_changes],
     }

@@ -19,7 +19,7 @@ from aircheck.facts import GapFacts, SegmentState, TrackFacts
 _BAR_MAX = 64
 _BAR_MIN = 12
 _TOLD_MAX = 20
-"""Gaps and jumps that are listed; `--json` has all."""
+"""Gaps, jumps and changes that are listed; `--json` has all."""
 _SAME_PLACE_MS = 1000
 _STEADY_MS = 60_000
 """From this length on a drift can be told as a rate."""
@@ -35,7 +35,7 @@ def show_inspection(found: Inspection) -> None:
         out.print(line)
     out.print()
     out.print(_files(found))
-    for table in (_gaps(found), _jumps(found)):
+    for table in (_gaps(found), _jumps(found), _picture_changes(found)):
         if table is not None:
             out.print()
             out.print(table)
@@ -296,6 +296,22 @@ def _jumps(found: Inspection) -> Table | None:
         at_ms, by_ms = found.parts[number].start_ms + jumps[0][1].at_ms, jumps[0][1].by_ms
         table.add_row(clock_time_ms(at_ms), f"{by_ms / 1000:+.3f} s", kinds, str(number + 1))
     return _with_rest(table, len(places))
+
+
+def _picture_changes(found: Inspection) -> Table | None:
+    """Places where the pictures of a file become larger or smaller, or are encoded otherwise."""
+    changes = [
+        (clock_time_ms(part.start_ms + change.at_ms), f"{change.width}x{change.height}", str(number))
+        for number, part in enumerate(found.parts, 1)
+        for track in (part.survey.tracks if part.survey is not None else ())
+        for change in track.picture_changes
+    ]
+    if not changes:
+        return None
+    table = _table("pictures change at", "to", "file")
+    for row in changes[:_TOLD_MAX]:
+        table.add_row(*row)
+    return _with_rest(table, len(changes))
 
 
 def _unexplained(part: Part) -> Iterator[tuple[str, Jump]]:

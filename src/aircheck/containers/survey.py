@@ -24,6 +24,7 @@ from aircheck.containers.libav_packets import read_packets
 from aircheck.containers.mp4 import timeline
 from aircheck.containers.mp4.disk import Disk
 from aircheck.containers.mp4.index import TrackIndex
+from aircheck.containers.mp4.sample_entry import picture_size
 from aircheck.containers.mp4.scan import DAMAGE, Condition, Contents, outline, read_contents, reopened
 from aircheck.containers.recover import FileFacts, ForeignFileError, inspect_file, scan_appended
 from aircheck.errors import ContainerError
@@ -62,6 +63,15 @@ class Jump:
 
 
 @dataclass(frozen=True, slots=True)
+class PictureChange:
+    """A place from which on pictures are encoded otherwise, and their size there."""
+
+    at_ms: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
 class TrackSurvey:
     """One track. `start_ms` and `end_ms` are where it is shown first and last; key frames are of video."""
 
@@ -71,6 +81,8 @@ class TrackSurvey:
     keyframes: int
     key_interval: Interval | None
     jumps: tuple[Jump, ...]
+    picture_changes: tuple[PictureChange, ...] = ()
+    """In an MP4 of ours; other files do not say it outside of their pictures."""
 
     @property
     def bitrate_bps(self) -> int:
@@ -164,9 +176,25 @@ def _read_index(path: Path, progress: Progress | None) -> Contents | None:
 
 def _of_index(path: Path, own: FileFacts, contents: Contents) -> Survey:
     zero_s = timeline.zero_time_s(contents.tracks)
-    tracks = tuple(_of_samples(_Samples.of_index(index), zero_s) for index in contents.tracks)
+    tracks = tuple(_of_index_track(index, zero_s) for index in contents.tracks)
     duration_ms = timeline.duration_ms(contents.tracks)
     return Survey(path, "mp4", own.size_bytes, duration_ms, tracks, own, contents.skipped)
+
+
+def _of_index_track(index: TrackIndex, zero_s: Fraction) -> TrackSurvey:
+    samples = _Samples.of_index(index)
+    changes = tuple(_picture_changes(index, samples.dts, zero_s))
+    return replace(_of_samples(samples, zero_s), picture_changes=changes)
+
+
+def _picture_changes(index: TrackIndex, dts: Sequence[int], zero_s: Fraction) -> Iterator[PictureChange]:
+    firsts = accumulate(index.chunk_samples, initial=0)
+    entries = zip(firsts, pairwise([0, *index.chunk_entries]), strict=False)
+    for first, (before, entry) in entries:
+        if entry != before:
+            shift = index.composition[first] if index.composition else 0
+            at_s = Fraction(dts[first] + shift, index.header.timescale) - zero_s
+            yield PictureChange(round(at_s * 1000), *picture_size(index.header.entries[entry]))
 
 
 # --- what libavformat reads ---------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """Key frames that carry their decoder configuration with them, whatever a file says of it elsewhere.
 
 Some players (Chromium is one) set up their decoder once, by the first configuration that a file has, and
-never look at another one. Parameter sets in the frames are all that tells such a player of a change; and of its
-opposite, when somebody seeks back to what came before.
+never look at another one. Parameter sets in the frames are all that tells such a player of a change, and of
+its opposite when somebody seeks back to what came before.
 """
 
 from __future__ import annotations
