@@ -1,5 +1,5 @@
 // Publishes a camera by WHIP with one codec and watches by WHEP, also by TCP or another port; run by
-// test_browser_codecs.py and test_slow_viewer.py.
+// test_browser_codecs.py, test_picture_size.py and test_slow_viewer.py.
 
 const without = (transport, sdp) => sdp.replace(new RegExp(`a=candidate:\\S+ 1 ${transport} .*\r\n`, "g"), "");
 const WAYS = {
@@ -50,9 +50,21 @@ window.receivedEnough = async (pictures, viewer = window.viewer) => {
   return found.audio?.packetsReceived && found.video?.framesDecoded >= pictures ? found : null;
 };
 
-window.stop = async () => {
+/** Pictures are sent with so many times fewer lines and columns. */
+window.scaleDown = async (factor) => {
+  const sender = window.publisher.getSenders().find((one) => one.track.kind === "video");
+  const parameters = sender.getParameters();
+  parameters.encodings[0].scaleResolutionDownBy = factor;
+  await sender.setParameters(parameters);
+};
+
+window.end = async () => {
   await fetch(window.session, { method: "DELETE" });
   window.publisher.close();
+};
+
+window.stop = async () => {
+  await window.end();
   window.viewer.close();
   window.seen.remove();
 };
