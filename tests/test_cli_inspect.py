@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from helpers.facts_samples import SECOND_NS, START_NS, a_recording, a_segment
-from helpers.mp4_streams import media, open_writer
+from helpers.mp4_streams import VIDEO, media, open_writer
 
 from aircheck.catalog import Catalog
 from aircheck.cli import main
@@ -108,6 +108,23 @@ def test_a_file_tells_its_tracks_and_its_gaps(inspect: Inspect, tmp_path: Path) 
     (gap,) = (line for line in out.splitlines() if "slow_disk" in line)
     assert gap.split()[:4] == ["0:00:02.000", "3.0", "s", "slow_disk"]
     assert "timestamps jump" not in out, "the gap explains the jump"
+
+
+def test_a_file_whose_pictures_change_tells_where_and_to_what(inspect: Inspect, tmp_path: Path) -> None:
+    writer = open_writer(tmp_path / "turned.mp4")
+    turned = replace(VIDEO, width=180, height=320)
+    writer.write(media(2))
+    assert writer.change_track(turned)
+    writer.write([replace(p, track=turned) if p.track is VIDEO else p for p in media(1, 2000)])
+    writer.finish()
+    writer.finalize(sync=False)
+    _, out, _ = inspect("turned.mp4")
+    lines = out.splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("pictures change at"))
+    assert lines[at + 1].split() == ["0:00:02.000", "180x320", "1"]
+    _, out, _ = inspect("turned.mp4", "--json")
+    (part,) = json.loads(out)["segments"]
+    assert part["tracks"][0]["picture_changes"] == [{"at_ms": 2000, "width": 180, "height": 320}]
 
 
 def test_a_recording_is_found_by_ids_and_by_file_name(inspect: Inspect, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ class Track:
     """One elementary stream of a `Stream`.
 
     A changed decoder configuration is a new `Track` with the same `id`: recorders compare the objects to know
-    that a new segment must begin.
+    that the file must be told, or a new segment begin.
 
     `config` is the decoder configuration as MP4 stores it, without box header:
     H.264 AVCDecoderConfigurationRecord, H.265 HEVCDecoderConfigurationRecord, AV1

@@ -2,8 +2,8 @@
 
 Rotation loses nothing: every packet of the stream goes into exactly one segment. A cut is made at a key
 frame of the primary video track (a stream of audio alone is cut at any packet); the other tracks follow
-when they pass the cut's time, so two segments are open for a moment. A changed decoder configuration, and
-a late track that a file cannot take in, cut in the same way from the track that brought them.
+when they pass the cut's time, so two segments are open for a moment. A changed decoder configuration and
+a late track, where a file cannot take them in, cut in the same way from the track that brought them.
 """
 
 from __future__ import annotations
