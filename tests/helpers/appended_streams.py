@@ -14,7 +14,6 @@ from pathlib import Path
 import av
 from helpers.appended import without_framing
 from helpers.packets import AAC_LC_48K_STEREO, AVCC
-from helpers.parameter_sets import without_parameter_sets
 
 from aircheck.media.packet import Packet
 from aircheck.media.track import Codec, Track
@@ -60,8 +59,7 @@ def _payloads(path: Path) -> list[list[bytes]]:
         streams: list[list[bytes]] = [[] for _ in container.streams]
         for packet in container.demux():
             if packet.size:
-                data = without_parameter_sets(packet.stream.codec_context.name, bytes(packet))
-                streams[packet.stream.index].append(data)
+                streams[packet.stream.index].append(bytes(packet))
     return streams
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import av
 from helpers.appended import WRITERS
-from helpers.parameter_sets import without_parameter_sets
 
 from aircheck.containers.mp4 import Mp4Writer
 from aircheck.containers.test_pattern import EncodedPattern, Pattern, encode_pattern
@@ -115,6 +114,5 @@ def payloads(path: Path) -> list[list[bytes]]:
         streams: list[list[bytes]] = [[] for _ in container.streams]
         for packet in container.demux():
             if packet.size:
-                data = without_parameter_sets(packet.stream.codec_context.name, bytes(packet))
-                streams[packet.stream.index].append(data)
+                streams[packet.stream.index].append(bytes(packet))
     return streams

@@ -28,6 +28,8 @@ class ClipSpec:
     sample_rate: int = 48_000
     channels: int = 2
     has_flash_and_beep: bool = False
+    repeats_headers: bool = False
+    """Whether key frames carry their parameter sets."""
 
     @cached_property
     def _picture(self) -> str:
@@ -48,6 +50,7 @@ class ClipSpec:
         if self.video:
             inputs += ["-f", "lavfi", "-i", self._picture]
             outputs += ["-c:v", self.video, "-preset", "ultrafast", "-pix_fmt", "yuv420p"]
+            outputs += ["-x264-params", "repeat-headers=1"] if self.repeats_headers else []
             outputs += ["-g", str(self.frames_per_second), "-bf", str(self.b_frames), "-sc_threshold", "0"]
         if self.audio:
             inputs += ["-f", "lavfi", "-i", self._sound]

@@ -9,7 +9,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-from helpers.parameter_sets import without_parameter_sets
 
 from aircheck.media.packet import Packet
 from aircheck.media.track import Codec, Track
@@ -19,6 +18,28 @@ _AUDIO_SOURCE = ("-f", "lavfi", "-i", "sine=440:r=48000")
 
 _VIDEO = {
     "h264": ("libx264", "-preset", "ultrafast", "-bf", "2", "-g", "25", "-x264-params", "b-adapt=0"),
+    "h264_carried": (
+        "libx264",
+        "-preset",
+        "ultrafast",
+        "-bf",
+        "2",
+        "-g",
+        "25",
+        "-x264-params",
+        "repeat-headers=1",
+    ),
+    "h265_carried": (
+        "libx265",
+        "-preset",
+        "ultrafast",
+        "-g",
+        "25",
+        "-x265-params",
+        "log-level=error:repeat-headers=1",
+        "-tag:v",
+        "hvc1",
+    ),
     "h264_plain": ("libx264", "-preset", "ultrafast", "-bf", "0", "-g", "25"),
     "h265": (
         "libx265",
@@ -57,7 +78,7 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Demuxed:
-    """One packet as libavformat reads it from a file; times in seconds. `data` is without parameter sets."""
+    """One packet as libavformat reads it from a file; times in seconds."""
 
     stream: int
     pts: Fraction
@@ -134,7 +155,7 @@ def demux(path: Path) -> list[list[Demuxed]]:
                     packet.pts * base,
                     packet.dts * base,
                     packet.is_keyframe,
-                    without_parameter_sets(packet.stream.codec_context.name, bytes(packet)),
+                    bytes(packet),
                 )
                 streams[packet.stream.index].append(found)
     return streams

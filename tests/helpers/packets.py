@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from aircheck.facts import StreamFacts
 from aircheck.hub.stream import Stream
@@ -33,6 +34,25 @@ def video(ms: int, *, key: bool = False, track: Track = VIDEO, size: int = 200) 
 
 def audio(samples: int, *, track: Track = AUDIO, size: int = 40) -> Packet:
     return Packet(track, samples, samples, True, samples.to_bytes(8, "big", signed=True) + bytes(size - 8))
+
+
+def carrying(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """The same with key frames that carry their parameter sets, as those of browsers do."""
+    for one in batches:
+        packets = [
+            replace(p, data=_PARAMETER_SETS + _framed(b"\x65" + bytes(p.data)))
+            if p.track.is_video and p.is_keyframe
+            else p
+            for p in one.packets
+        ]
+        yield replace(one, packets=packets, size_bytes=sum(len(packet.data) for packet in packets))
+
+
+def _framed(unit: bytes) -> bytes:
+    return len(unit).to_bytes(4, "big") + unit
+
+
+_PARAMETER_SETS = _framed(AVCC[8:33]) + _framed(AVCC[-4:])
 
 
 def batch(packets: list[Packet], *, changed: bool = False, arrival_ns: int = 1_000_000_000) -> Batch:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 from collections.abc import Sequence
@@ -11,18 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import av
-from helpers.parameter_sets import without_parameter_sets
-
 _TIMEOUT_S = 120
 
 
 @dataclass(frozen=True, slots=True)
 class ProbedPacket:
-    """Times are milliseconds, rounded as RTMP would carry them; `data_hash` is of the payload.
-
-    Parameter sets are left out of it: key frames of H.264 and H.265 may have them or not.
-    """
+    """Times are milliseconds, rounded as RTMP would carry them; `data_hash` is of the payload."""
 
     pts_ms: int
     dts_ms: int
@@ -46,17 +39,8 @@ class ProbedFile:
 
     @cached_property
     def _answer(self) -> dict[str, Any]:
-        command = [
-            "ffprobe",
-            "-v",
-            "error",
-            "-of",
-            "json",
-            "-show_format",
-            "-show_streams",
-            "-show_packets",
-            str(self.path),
-        ]
+        command = ["ffprobe", "-v", "error", "-of", "json", "-show_data_hash", "md5"]
+        command += ["-show_format", "-show_streams", "-show_packets", str(self.path)]
         answer = subprocess.run(command, check=True, capture_output=True, timeout=_TIMEOUT_S)
         assert not answer.stderr, answer.stderr.decode()
         probed: dict[str, Any] = json.loads(answer.stdout)
@@ -77,29 +61,17 @@ class ProbedFile:
         return float(self._answer["format"]["duration"])
 
     def _track(self, stream: dict[str, Any]) -> ProbedTrack:
-        packets = [p for p in self._answer["packets"] if p["stream_index"] == stream["index"]]
-        hashes = self._hashes[stream["index"]]
-        assert len(hashes) == len(packets)
-        return ProbedTrack(stream["codec_type"], stream["codec_name"], tuple(map(_packet, packets, hashes)))
-
-    @cached_property
-    def _hashes(self) -> list[list[str]]:
-        with av.open(str(self.path)) as container:
-            hashes: list[list[str]] = [[] for _ in container.streams]
-            for packet in container.demux():
-                if packet.size:
-                    data = without_parameter_sets(packet.stream.codec_context.name, bytes(packet))
-                    hashes[packet.stream.index].append(hashlib.md5(data).hexdigest())
-        return hashes
+        packets = (p for p in self._answer["packets"] if p["stream_index"] == stream["index"])
+        return ProbedTrack(stream["codec_type"], stream["codec_name"], tuple(map(_packet, packets)))
 
 
-def _packet(fields: dict[str, Any], data_hash: str) -> ProbedPacket:
+def _packet(fields: dict[str, Any]) -> ProbedPacket:
     return ProbedPacket(
         pts_ms=round(float(fields["pts_time"]) * 1000),
         dts_ms=round(float(fields["dts_time"]) * 1000),
         size_bytes=int(fields["size"]),
         is_keyframe="K" in fields["flags"],
-        data_hash=data_hash,
+        data_hash=fields["data_hash"],
     )
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import av
-from helpers.parameter_sets import without_parameter_sets
 
 from aircheck.clock import SystemClock
 from aircheck.facts import EndReason, Event, RecordingFacts, RecordingState, SegmentFacts, SegmentState
@@ -115,8 +114,7 @@ def payloads(path: str | Path) -> dict[str, list[bytes]]:
         found: dict[str, list[bytes]] = {stream.type: [] for stream in container.streams}
         for packet in container.demux():
             if packet.size:
-                data = without_parameter_sets(packet.stream.codec_context.name, bytes(packet))
-                found[packet.stream.type].append(data)
+                found[packet.stream.type].append(bytes(packet))
     return found
 
 

@@ -29,10 +29,14 @@ PAGE = Path(__file__).with_name("codec_page.js")
 @pytest.fixture(scope="module")
 def changing(media: MediaFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An FLV of clips of several sizes, one behind the other in one stream."""
-    clips = [media.clip(ClipSpec(f"size-{size}", seconds=SECONDS, size=size)) for size in SIZES]
+    clips = [media.clip(spec_of(size)) for size in SIZES]
     path = tmp_path_factory.mktemp("sizes") / "changing.flv"
     path.write_bytes(one_behind_the_other([clip.read_bytes() for clip in clips]))
     return path
+
+
+def spec_of(size: str) -> ClipSpec:
+    return ClipSpec(f"size-{size}", seconds=SECONDS, size=size, repeats_headers=True)
 
 
 def one_behind_the_other(files: Sequence[bytes]) -> bytes:

@@ -493,4 +493,7 @@ async def test_a_track_that_changes_while_the_recording_settles_leaves_no_empty_
     async with Rig(tmp_path) as rig:
         facts, segments = await rig.record(new_stream("cam"), batches, make_plan(tmp_path))
     assert facts.state is RecordingState.COMPLETE
-    assert [(segment.tracks[0].width, segment.tracks[0].packets) for segment in segments] == [(640, 20)]
+    assert [(segment.tracks[0].width, segment.tracks[0].packets) for segment in segments] == [
+        (320, 10),
+        (640, 10),
+    ]

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers.packets import AUDIO, VIDEO, audio, av_batches, batch, new_stream, video
+from helpers.packets import AUDIO, VIDEO, audio, av_batches, batch, carrying, new_stream, video
 from helpers.recorder_rig import Rig, feed, make_plan, payloads, sent
 
 from aircheck.facts import EndReason, EventKind, RecordingState, SegmentState
@@ -95,7 +95,7 @@ async def test_pictures_that_change_go_on_in_the_same_mp4(
     batches = [
         one
         for number, track in enumerate(turned)
-        for one in av_batches(1000, start_ms=number * 1000, video_track=track)
+        for one in carrying(av_batches(1000, start_ms=number * 1000, video_track=track))
     ]
     with caplog.at_level("INFO"):
         async with Rig(tmp_path) as rig:
@@ -110,14 +110,17 @@ async def test_pictures_that_change_go_on_in_the_same_mp4(
 
 async def test_a_change_between_key_frames_waits_for_the_next_one(tmp_path: Path) -> None:
     first = list(av_batches(1000, audio_track=None))
-    rest = [video(ms, key=ms == 2000, track=OTHER_VIDEO) for ms in range(1000, 3000, 40)]
+    frames = [video(ms, key=ms == 2000, track=OTHER_VIDEO) for ms in range(1000, 3000, 40)]
+    (rest,) = carrying([batch(frames, changed=True)])
     async with Rig(tmp_path) as rig:
         stream = new_stream("cam")
         recording = rig.recorder.record(stream, make_plan(tmp_path), requested_by="test")
-        await feed(stream, [*first, batch(rest, changed=True)])
+        await feed(stream, [*first, rest])
         _, segments = await rig.finish(recording)
     assert recording.skipped_packets == 25
-    assert payloads(segments[0].path)["video"] == sent(first)["video"] + [bytes(p.data) for p in rest[25:]]
+    assert len(segments) == 1
+    kept = [bytes(packet.data) for packet in rest.packets[25:]]
+    assert payloads(segments[0].path)["video"] == sent(first)["video"] + kept
 
 
 async def test_after_more_configurations_than_a_file_has_room_for_a_new_one_begins(tmp_path: Path) -> None:
@@ -125,8 +128,17 @@ async def test_after_more_configurations_than_a_file_has_room_for_a_new_one_begi
     batches = [
         one
         for number, track in enumerate(tracks)
-        for one in av_batches(400, start_ms=number * 400, video_track=track)
+        for one in carrying(av_batches(400, start_ms=number * 400, video_track=track))
     ]
+    async with Rig(tmp_path) as rig:
+        _, segments = await rig.record(new_stream("cam"), batches, make_plan(tmp_path))
+    assert [segment.file_name for segment in segments] == ["cam.mp4", "cam_0001.mp4"]
+    assert joined([payloads(s.path) for s in segments]) == sent(batches)
+
+
+async def test_key_frames_that_do_not_carry_their_parameter_sets_begin_a_new_file(tmp_path: Path) -> None:
+    """Chromium could not play on in the same one; what a publisher sends is kept byte by byte."""
+    batches = [*av_batches(1000), *av_batches(1000, start_ms=1000, video_track=OTHER_VIDEO)]
     async with Rig(tmp_path) as rig:
         _, segments = await rig.record(new_stream("cam"), batches, make_plan(tmp_path))
     assert [segment.file_name for segment in segments] == ["cam.mp4", "cam_0001.mp4"]
@@ -137,14 +149,16 @@ async def test_after_more_configurations_than_a_file_has_room_for_a_new_one_begi
 async def test_other_containers_begin_a_new_file_where_pictures_change(
     tmp_path: Path, container: str
 ) -> None:
-    batches = [*av_batches(1000), *av_batches(1000, start_ms=1000, video_track=OTHER_VIDEO)]
+    changed = av_batches(1000, start_ms=1000, video_track=OTHER_VIDEO)
+    batches = [*carrying(av_batches(1000)), *carrying(changed)]
     async with Rig(tmp_path) as rig:
         _, segments = await rig.record(new_stream("cam"), batches, make_plan(tmp_path, container=container))
     assert len(segments) == 2
 
 
 async def test_pictures_may_change_while_nothing_is_recorded(tmp_path: Path) -> None:
-    first, rest = list(av_batches(1000)), list(av_batches(1000, start_ms=2000, video_track=OTHER_VIDEO))
+    first = list(carrying(av_batches(1000)))
+    rest = list(carrying(av_batches(1000, start_ms=2000, video_track=OTHER_VIDEO)))
     async with Rig(tmp_path) as rig:
         stream = new_stream("cam")
         recording = rig.recorder.record(stream, make_plan(tmp_path), requested_by="test")

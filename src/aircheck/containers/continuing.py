@@ -110,19 +110,10 @@ def _examine_mp4(path: Path, disk: Disk, tracks: Sequence[Track]) -> ContinuedFi
     if existing is None:
         raise CannotAppend(_NOT_OURS)
     facts = [index.facts() for index in existing.contents.tracks]
-    pairs = _pair(
-        tracks,
-        facts,
-        lambda number, track: _goes_on_in_mp4(existing, number, track),
-        lambda number, track: _changes_in_mp4(existing, number, track),
-    )
+    pairs = _pair(tracks, facts, lambda number, track: _goes_on_in_mp4(existing, number, track))
     own = _own_tracks(pairs, facts)
     writer = Mp4Writer(path, own, creation_ns=0, existing=existing)
-    changed = [own[n] for n, track in pairs.items() if not _goes_on_in_mp4(existing, n, track)]
-    for track in changed:
-        if not writer.has_room_to_change(track):
-            raise CannotAppend(f"it has no room for {track.codec} of another configuration")
-    return ContinuedFile(writer, existing.note, own, pairs, tracks, changed)
+    return ContinuedFile(writer, existing.note, own, pairs, tracks)
 
 
 def _goes_on_in_mp4(existing: ExistingMp4, number: int, track: Track) -> bool:
@@ -132,12 +123,6 @@ def _goes_on_in_mp4(existing: ExistingMp4, number: int, track: Track) -> bool:
         and track.timescale == header.timescale
         and sample_entry(track) in header.entries
     )
-
-
-def _changes_in_mp4(existing: ExistingMp4, number: int, track: Track) -> bool:
-    """Whether the pictures of the file go on in those of the stream, encoded otherwise."""
-    header = existing.contents.tracks[number].header
-    return track.is_video and track.codec is header.codec and track.timescale == header.timescale
 
 
 def _examine_appended(path: Path, disk: Disk, container: Container, tracks: Sequence[Track]) -> ContinuedFile:
@@ -189,23 +174,19 @@ class _GoesOn(Protocol):
     def __call__(self, number: int, track: Track) -> bool: ...
 
 
-def _pair(tracks: Sequence[Track], facts: Sequence[TrackFacts], *ways: _GoesOn) -> dict[int, Track]:
-    """By number in the file, the track of the stream that goes on in it; of the ways the first that can be.
+def _pair(tracks: Sequence[Track], facts: Sequence[TrackFacts], goes_on: _GoesOn) -> dict[int, Track]:
+    """By number in the file, the track of the stream that goes on in it.
 
     Raises CannotAppend when sound or pictures of one of the two have no partner in the other, unless the file
     has none of that kind: then they are a late track. Data never decides.
     """
     pairs: dict[int, Track] = {}
-    for goes_on in ways:
-        for track in tracks:
-            free = (number for number in range(len(facts)) if number not in pairs)
-            number = next((number for number in free if goes_on(number, track)), None)
-            if number is not None and track not in pairs.values():
-                pairs[number] = track
     for track in tracks:
-        if track in pairs.values():
-            continue
-        if track.kind is not Kind.DATA and any(one.kind == track.kind.value for one in facts):
+        free = (number for number in range(len(facts)) if number not in pairs)
+        number = next((number for number in free if goes_on(number, track)), None)
+        if number is not None:
+            pairs[number] = track
+        elif track.kind is not Kind.DATA and any(one.kind == track.kind.value for one in facts):
             raise CannotAppend(f"its {track.kind} is not the {track.codec} {track.kind} of the stream")
     for number, one in enumerate(facts):
         if number not in pairs and one.kind != Kind.DATA.value:
@@ -264,10 +245,8 @@ class ContinuedFile:
         own: Sequence[Track],
         pairs: Mapping[int, Track],
         tracks: Sequence[Track],
-        changed: Sequence[Track] = (),
     ) -> None:
-        """`own` are the tracks of the file, `pairs` those of the stream that go on in them, by number;
-        `changed` those of the file whose pictures go on with another configuration.
+        """`own` are the tracks of the file, `pairs` those of the stream that go on in them, by number.
 
         Raises CannotAppend when the file has no room for tracks of the stream that it does not have."""
         self.note = note
@@ -283,7 +262,6 @@ class ContinuedFile:
         """By identity of the packets' track; those that are known are kept, so that their ids stay theirs."""
         self._gap_s = Fraction(0)
         self._shift_s: Fraction | None = None
-        self._changed = changed
         self._late = [track for track in tracks if track.id not in self._passages]
         for track in self._late:
             if not writer.has_room_for(self._own(track)):
@@ -308,9 +286,6 @@ class ContinuedFile:
             if not self.add_track(track):
                 raise CannotAppend(f"it has no room for {track.codec} {track.kind}")
         self._late = []
-        for track in self._changed:
-            if not self._writer.change_track(track):
-                raise CannotAppend(f"it has no room for {track.codec} of another configuration")
 
     # --- what every writer does ---
 

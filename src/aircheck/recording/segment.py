@@ -11,6 +11,7 @@ from typing import Protocol
 from aircheck.containers.capability import Container, can_change, can_hold
 from aircheck.containers.mp4 import CHANGES_BYTES
 from aircheck.facts import GapFacts, SegmentFacts, TrackFacts
+from aircheck.media.in_band import carries_configuration
 from aircheck.media.packet import Packet
 from aircheck.media.track import Track
 from aircheck.recording.move import Move
@@ -143,10 +144,13 @@ class Segment:
         """Whether a file of this container can have such a track at all."""
         return can_hold(Container(self.facts.container), track.codec)
 
-    def can_change(self, track: Track) -> bool:
-        """Whether a track of the file can go on with another configuration there."""
+    def can_change(self, packet: Packet) -> bool:
+        """Whether its track can go on in the file at this key frame, with another configuration."""
+        track = packet.track
         known = self.tracks.get(track.id)
         if known is None or not can_change(Container(self.facts.container), known, track):
+            return False
+        if not carries_configuration(track, packet.data):
             return False
         return track in self._described or self._room_for_changes >= _CHANGE_BYTES + len(track.config)
 

@@ -83,10 +83,9 @@ class Segmenter:
         current = self.current
         if current is not None:
             others = [t for t in self.tracks.values() if current.tracks.get(t.id) is not t]
-            if all(map(current.can_change, others)):
-                for track in others:
-                    self._change_track(current, track)
-            else:
+            if others == [packet.track] and current.can_change(packet):
+                self._change_track(current, packet.track)
+            elif others:
                 self.close_all()
         if self.current is None:
             self._begin_segment()
@@ -248,16 +247,18 @@ class Segmenter:
     def _take_track(self, packet: Packet, known: Track | None) -> None:
         """A track that is new or whose configuration changed."""
         track = packet.track
-        self.know(track)
-        segment = self.current
         if track.is_video and not packet.is_keyframe:
             self._awaiting_key.add(track.id)
+            if known is not None:
+                return  # its key frame decides whether the file goes on
+        self.know(track)
+        segment = self.current
         if segment is None or segment.tracks.get(track.id) is track:
             return
         if known is None and track.id not in segment.tracks and segment.can_hold(track):
             segment.add_track(track, self.refuse_track)
             return
-        if segment.can_change(track):
+        if segment.can_change(packet):
             self.end_cut()
             self._change_track(segment, track)
             return

@@ -19,7 +19,7 @@ from aircheck.containers.mp4.sample_entry import stored_config
 from aircheck.containers.mp4.seek import Fragment, FragmentReader
 from aircheck.containers.mp4.timeline import ticks_at
 from aircheck.errors import ContainerError
-from aircheck.media.in_band import InBandConfiguration
+from aircheck.media.in_band import carries_configuration
 from aircheck.media.track import Track
 
 Progress = Callable[[int, int], None]
@@ -237,7 +237,7 @@ def _carries_configuration(header: TrackHeader, entry: bytes, run: Run, disk: Di
     if not run.sync or run.sync[0]:
         return False
     track = Track(header.id, header.codec, header.timescale, stored_config(entry))
-    return InBandConfiguration(track).is_in(disk.read(offset, run.sizes[0]))
+    return carries_configuration(track, disk.read(offset, run.sizes[0]))
 
 
 @dataclass(frozen=True, slots=True)

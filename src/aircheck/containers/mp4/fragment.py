@@ -13,7 +13,6 @@ from operator import sub
 from aircheck.containers.mp4.boxes import HEADER, U32_MAX, big_endian, interleave
 from aircheck.containers.mp4.index import Run, TrackHeader, TrackIndex
 from aircheck.containers.mp4.movie import OTHER_SAMPLE, SYNC_SAMPLE
-from aircheck.media.in_band import InBandConfiguration
 from aircheck.media.packet import Packet, Payload
 from aircheck.media.track import Codec, Track
 
@@ -40,14 +39,12 @@ _DEFAULT_FRAME_RATE = 30
 class TrackQueue:
     """One track's packets that are not on disk yet, and the index of those that are."""
 
-    __slots__ = ("configuration", "entry", "index", "nudged", "pending", "track")
+    __slots__ = ("entry", "index", "nudged", "pending", "track")
 
     def __init__(self, track: Track) -> None:
         self.track = track
         self.entry = 0
         """Which one of the index' sample entries the pending packets are encoded by."""
-        self.configuration = InBandConfiguration(track)
-        """What key frames carry with them, for the track may come to have more than one sample entry."""
         self.pending: list[Packet] = []
         self.index = TrackIndex(TrackHeader.of(track))
         self.index.last_duration = _usual_duration(track)
@@ -64,9 +61,6 @@ class TrackQueue:
         dts = [packet.dts for packet in packets]
         composition = [packet.pts - packet.dts for packet in packets]
         payloads = [packet.data for packet in packets]
-        if self.configuration.has_units:
-            complete = self.configuration.complete
-            payloads = [complete(packet.data) if packet.is_keyframe else packet.data for packet in packets]
         index = self.index
         floor = index.last_dts if index.sizes else max(origin_ticks, dts[0]) - 1
         deltas = list(map(sub, dts, [floor, *dts]))

@@ -30,7 +30,6 @@ from aircheck.containers.mp4.movie import Movie, MovieFacts, init_moov
 from aircheck.containers.mp4.sample_entry import sample_entry
 from aircheck.errors import ContainerError
 from aircheck.facts import TrackFacts
-from aircheck.media.in_band import InBandConfiguration
 from aircheck.media.packet import Packet, Payload
 from aircheck.media.track import Kind, Track
 
@@ -379,10 +378,9 @@ class Mp4Writer:
 
     @staticmethod
     def _go_on_by_entry(queue: TrackQueue) -> None:
-        """Know by which sample entry the queue's packets are encoded, and what they carry of it."""
+        """Know by which sample entry the queue's packets are encoded."""
         entries, entry = queue.index.header.entries, sample_entry(queue.track)
         queue.entry = entries.index(entry) if entry in entries else 0
-        queue.configuration = InBandConfiguration(queue.track)
 
     def has_room_for(self, track: Track) -> bool:
         """Whether `add_track` will find room. Raises ContainerError when MP4 cannot hold the track."""
