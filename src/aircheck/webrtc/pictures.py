@@ -74,7 +74,7 @@ def _is_same_vp9(known: bytes, config: bytes) -> bool:
 
 
 class H264Pictures(Pictures):
-    """The parameter sets that a key frame refers to become the configuration; none stay in the frames."""
+    """The parameter sets that a key frame refers to become the configuration, and stand before it."""
 
     codec = Codec.H264
 
@@ -99,7 +99,7 @@ class H264Pictures(Pictures):
         if not units:
             raise BitstreamError("an access unit of parameter sets alone")
         if idr is not None:
-            self._configure(idr)
+            units = [*self._configure(idr), *units]
         return h264.join_length_prefixed(units), idr is not None
 
     def _learn(self, unit: bytes) -> None:
@@ -111,7 +111,8 @@ class H264Pictures(Pictures):
             bits.skip(32)
             self._sps[bits.read_ue()] = unit
 
-    def _configure(self, idr: bytes) -> None:
+    def _configure(self, idr: bytes) -> tuple[bytes, bytes]:
+        """Take the configuration of a key frame: its parameter sets."""
         bits = BitReader(unescape(idr[:_HEAD_BYTES]))
         bits.skip(8)
         bits.read_ue()  # first_mb_in_slice
@@ -127,6 +128,7 @@ class H264Pictures(Pictures):
             raise BitstreamError("a key frame without its sequence parameter set")
         first = h264.parse_sps(sps)
         self._take(h264.build_config([sps], [pps]), first.width, first.height)
+        return sps, pps
 
 
 def _sets_of_description(value: str) -> list[bytes]:
@@ -143,7 +145,7 @@ def _sets_of_description(value: str) -> list[bytes]:
 
 
 class H265Pictures(Pictures):
-    """The parameter sets last seen become the configuration of a key frame; none stay in the frames."""
+    """The parameter sets last seen become the configuration of a key frame, and stand before it."""
 
     codec = Codec.H265
     _SETS = (h265.NAL_VPS, h265.NAL_SPS, h265.NAL_PPS)
@@ -165,15 +167,16 @@ class H265Pictures(Pictures):
         if not units:
             raise BitstreamError("an access unit of parameter sets alone")
         if is_key:
-            self._configure()
+            units = [*self._configure(), *units]
         return h264.join_length_prefixed(units), is_key
 
-    def _configure(self) -> None:
+    def _configure(self) -> tuple[bytes, bytes, bytes]:
         if len(self._sets) < len(self._SETS):
             raise BitstreamError("a key frame without its parameter sets")
         vps, sps, pps = (self._sets[kind] for kind in self._SETS)
         first = h265.parse_sps(sps)
         self._take(h265.build_config([vps], [sps], [pps]), first.width, first.height)
+        return vps, sps, pps
 
 
 class Av1Pictures(Pictures):

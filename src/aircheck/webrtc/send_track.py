@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from aircheck.media import h264, h265
 from aircheck.media.bits import BitstreamError
 from aircheck.media.h264 import split_nal_units
+from aircheck.media.in_band import carries_configuration
 from aircheck.media.packet import Packet
 from aircheck.media.timeline import rescale
 from aircheck.media.track import Codec, Track
@@ -59,9 +60,12 @@ class SendTrack:
         if packet.track is not self._track:
             self._take(packet.track)
         data = bytes(packet.data)
+        lacks_sets = (
+            packet.is_keyframe and self._parameter_sets and not carries_configuration(packet.track, data)
+        )
         if self._prefix_bytes not in (0, _PREFIX_BYTES):
             data = _join(split_nal_units(data, self._prefix_bytes))
-        if packet.is_keyframe and self._parameter_sets:
+        if lacks_sets:
             data = self._parameter_sets + data
         timestamp = self._timestamp(packet, at_s)
         payloads = self._packetizer.packetize(data, is_keyframe=packet.is_keyframe)
@@ -109,7 +113,7 @@ class SendTrack:
         )
 
     def _take(self, track: Track) -> None:
-        """Parameter sets, which decoders need before a key frame, are kept beside the pictures."""
+        """Parameter sets, which decoders need before a key frame, may be kept beside the pictures."""
         self._track = track
         self._parameter_sets, self._prefix_bytes = b"", 0
         read = _PARAMETER_SETS.get(track.codec)
