@@ -141,7 +141,7 @@ METRICS = {
         _counter("aircheck_webrtc_sent_packets", "RTP packets sent to viewers."),
         _counter(
             "aircheck_webrtc_dropped_packets",
-            "Packets that were garbage, forged, replayed, of nobody, or came too early.",
+            "Packets that were garbage, forged, replayed, of nobody, came too early, or faster than taken.",
             ("reason",),
         ),
         _counter(
