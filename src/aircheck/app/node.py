@@ -29,7 +29,7 @@ from aircheck.catalog import Catalog
 from aircheck.certificates import Certificate
 from aircheck.clock import Clock, SystemClock
 from aircheck.descriptors import allowed_connections
-from aircheck.errors import ConfigError
+from aircheck.errors import ConfigError, reason_of
 from aircheck.faces.api.app import create_app
 from aircheck.faces.http_server import HttpListeners, ListenError
 from aircheck.faces.wcs.hooks import WcsHooks
@@ -277,7 +277,7 @@ class Node:
             return self.rtmp.listen(listen.host, listen.port, tls=tls)
         except OSError as error:
             raise ConfigError(
-                f"cannot listen for RTMP on {listen}: {error.strerror}",
+                f"cannot listen for RTMP on {listen}: {reason_of(error)}",
                 remedy=_remedy_for(error, "[rtmp] listen"),
             ) from error
 
@@ -292,7 +292,7 @@ class Node:
             self.webrtc_address = await self.peers.listen(listen.host, listen.port)
         except OSError as error:
             raise ConfigError(
-                f"cannot listen for WebRTC media on {listen}: {error.strerror}",
+                f"cannot listen for WebRTC media on {listen}: {reason_of(error)}",
                 remedy=_remedy_for(error, "[webrtc] listen"),
             ) from error
 

@@ -66,7 +66,7 @@ class Demuxer:
             reason = getattr(error, "strerror", None) or error
             raise ContainerError(
                 f"{source.path} is no media file that can be read: {reason}",
-                remedy="`aircheck recover` makes recordings whole that a crash tore",
+                remedy="name a media file; `aircheck recover` makes a recording whole that a crash tore",
             ) from error
         try:
             with container:
