@@ -236,6 +236,7 @@ class LiveState:
             },
             catalog=self._journal.status(),
             backend_calls=calls,
+            viewer_dropped_packets=self._rtmp.viewer_dropped_packets,
             hooks=self._hooks.status(),
             transcoded=self._recorder.audio.counters.by_outcome(),
             loop_lag_s=lag_s,
