@@ -44,6 +44,7 @@ from aircheck.hub.stream import Stream
 from aircheck.ingest.pump import Pump
 from aircheck.ingest.rtmp_server import RtmpServer, Timeouts
 from aircheck.ingest.rtmp_session import RtmpSession
+from aircheck.observability import LineWriter
 from aircheck.playback.rtmp_play import RtmpViewer
 from aircheck.recording import recovery
 from aircheck.recording.folder_lock import FolderLock
@@ -85,8 +86,12 @@ BACKEND_STOP_S = 5.0
 class Node:
     """A complete server. `async with Node(settings) as node`: up on entry, everything final on exit."""
 
-    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock | None = None, *, log: LineWriter | None = None
+    ) -> None:
+        """`log` is where the process logs, for the metrics."""
         self.settings = settings
+        self._log = log
         self.clock = clock or SystemClock()
         self.registry = Registry()
         self.rtmp_address: tuple[str, int] | None = None
@@ -336,6 +341,7 @@ class Node:
                     peers=self.peers,
                     refused_pages=lambda: {} if self.websdk is None else self.websdk.refused,
                     http_connections=self._http_connections,
+                    log=self._log,
                     loop_lag=lambda: (self.lag_s, self.max_lag_s),
                 ),
                 self.clock,

@@ -82,6 +82,8 @@ METRICS = {
             "Questions to the backend (asked, refused), news for it (told, dropped), and calls that failed.",
             ("outcome",),
         ),
+        _counter("aircheck_log_records", "What was logged; an error is worth a look at the log.", ("level",)),
+        _counter("aircheck_log_lines_dropped", "Lines of the log that nobody took in time."),
         _counter("aircheck_rtmp_viewer_dropped_packets", "Packets that slow viewers by RTMP missed."),
         _gauge("aircheck_event_loop_lag_seconds", "How late the event loop ran its last timer."),
         _gauge("aircheck_event_loop_lag_max_seconds", "The largest lag since this node was started."),
@@ -212,6 +214,8 @@ class NodeCollector(Collector):
         yield "aircheck_catalog_commit_seconds", _one(node.catalog.last_commit_s)
         yield "aircheck_catalog_commit_max_seconds", _one(node.catalog.max_commit_s)
         yield "aircheck_backend_calls", _by_key(node.backend_calls)
+        yield "aircheck_log_records", _by_key(node.log_records)
+        yield "aircheck_log_lines_dropped", _one(node.dropped_log_lines)
         yield "aircheck_rtmp_viewer_dropped_packets", _one(node.viewer_dropped_packets)
         yield "aircheck_event_loop_lag_seconds", _one(node.loop_lag_s)
         yield "aircheck_event_loop_lag_max_seconds", _one(node.max_loop_lag_s)
