@@ -13,6 +13,7 @@ from typing import Any
 import av
 import pytest
 from helpers.packets import AUDIO, VIDEO, av_batches, new_stream
+from helpers.recorded import at_rest
 from helpers.recorder_rig import MemoryJournal, Rig, feed, make_plan, payloads, sent
 
 from aircheck.clock import SystemClock
@@ -366,9 +367,9 @@ async def crash_while_appending(tmp_path: Path, container: str, **plan: Any) -> 
     async with Rig(live) as rig:
         await record(rig, plan_of(live, container))
         stream = new_stream("cam")
-        rig.recorder.record(stream, plan_of(live, container, **plan), requested_by="test")
+        recording = rig.recorder.record(stream, plan_of(live, container, **plan), requested_by="test")
         await feed(stream, LATER, pause_s=0.02)
-        await asyncio.sleep(0.1)
+        await at_rest(rig, recording)
         (growing,) = (live / ".aircheck" / "growing").iterdir()
         assert growing.samefile(live / f"cam.{container}")
         shutil.copytree(live, copy)
@@ -507,7 +508,7 @@ async def test_on_another_disk_than_the_hidden_folder_it_grows_where_it_lies(
         stream = new_stream("cam")
         recording = rig.recorder.record(stream, plan, requested_by="test")
         await feed(stream, LATER, pause_s=0.02)
-        await asyncio.sleep(0.1)
+        await at_rest(rig, recording)
         (segment,) = recording.segments
         assert segment.facts.path == str(tmp_path / "cam.mp4")
         assert list(other_disk.iterdir()) == []
