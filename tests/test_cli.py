@@ -22,7 +22,6 @@ from aircheck import __version__
 from aircheck.catalog import Catalog
 from aircheck.cli import main
 from aircheck.cli.importing import settings_over
-from aircheck.cli.views import clock_time, file_size
 from aircheck.containers.mp4 import Mp4Writer
 from aircheck.containers.recover import inspect_file
 from aircheck.facts import RecordingFacts, RecordingState, SegmentFacts, SegmentState
@@ -288,22 +287,6 @@ def test_a_check_after_a_crash_says_what_was_left_and_beside_a_server_what_grows
         answer = aircheck("check")
     assert (answer.returncode, "1 growing, 0 to be finished" in answer.stdout) == (0, True), "it is paused"
     lock.release()
-
-
-def test_lengths_and_sizes_are_written_for_people() -> None:
-    assert [clock_time(each) for each in (0, 20_027, 3_600_000, 360_000_000)] == [
-        "0:00:00",
-        "0:00:20",
-        "1:00:00",
-        "100:00:00",
-    ]
-    assert [file_size(each) for each in (0, 999, 1000, 12_345_678, 5 * 10**15)] == [
-        "0 B",
-        "999 B",
-        "1.0 kB",
-        "12.3 MB",
-        "5000.0 TB",
-    ]
 
 
 def write_half(path: Path) -> Mp4Writer:

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from aircheck.cli.inspecting import find_in_catalogue
 from aircheck.cli.paths import exists
-from aircheck.cli.views import clock_time, console, file_size
+from aircheck.cli.views import console
 from aircheck.containers.capability import Container
 from aircheck.containers.cut import Made, NothingThere, Range, Source, cut
 from aircheck.containers.cut import Progress as Told
@@ -23,6 +23,7 @@ from aircheck.segment_note import NoteError, decode_note
 from aircheck.service.clip_range import ClipRange
 from aircheck.service.clip_subjects import without_part
 from aircheck.service.errors import BadRange
+from aircheck.words import clock_time, file_size
 
 _UNFINISHED = (SegmentState.GROWING, SegmentState.FINALIZING)
 

@@ -201,7 +201,9 @@ class NodeCollector(Collector):
     def _node_rows(self) -> Iterator[tuple[str, Iterable[Row]]]:
         node = self._services.health.node()
         states = Counter(recording.state.value for recording in self._services.recordings.active())
-        errors = self._errors + Counter(node.errors)
+        # Kinds that are 0 as well: an alarm needs to see the first one come.
+        errors = Counter(node.errors)
+        errors.update(self._errors)
         yield "aircheck_build_info", _one(1, __version__)
         yield "aircheck_uptime_seconds", _one(self._services.health.uptime_s)
         yield "aircheck_streams", _one(len(self._services.streams.list()))
