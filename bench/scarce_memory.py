@@ -2,9 +2,9 @@
 
 On a machine with gigabytes that nobody has touched, each page that a recording adds to the page cache is new.
 A virtual machine then gets it from its host, page by page, at several times the cost of writing to it; where
-freed memory goes back to the host, this goes on for ever. It is a property of the empty machine and not of the
-servers, and it blurs what they cost. With the rest of the memory taken away, the page cache uses a little of
-it again and again.
+freed memory goes back to the host, this goes on for ever. It is a property of the empty machine and not of
+the servers, and it blurs what they cost. With the rest of the memory taken away, the page cache uses a little
+of it again and again.
 """
 
 from __future__ import annotations

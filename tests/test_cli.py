@@ -22,7 +22,6 @@ from aircheck import __version__
 from aircheck.catalog import Catalog
 from aircheck.cli import main
 from aircheck.cli.importing import settings_over
-from aircheck.cli.views import clock_time, file_size
 from aircheck.containers.mp4 import Mp4Writer
 from aircheck.containers.recover import inspect_file
 from aircheck.facts import RecordingFacts, RecordingState, SegmentFacts, SegmentState
@@ -98,6 +97,7 @@ def test_every_command_explains_itself(aircheck: Aircheck, command: str) -> None
 
 def test_the_version_is_told(aircheck: Aircheck) -> None:
     assert aircheck("version").stdout == f"aircheck {__version__}\n"
+    assert aircheck("--version").stdout == f"aircheck {__version__}\n"
 
 
 def test_a_wrong_setting_is_refused_in_words_without_a_traceback(aircheck: Aircheck, tmp_path: Path) -> None:
@@ -127,6 +127,43 @@ def test_settings_in_force_are_shown_and_secrets_are_not(
 
 def test_the_reference_of_settings_is_printed(aircheck: Aircheck) -> None:
     assert aircheck("settings", "--markdown").stdout.startswith("# Settings")
+
+
+def test_a_setting_with_two_letters_swapped_is_recognized(aircheck: Aircheck, tmp_path: Path) -> None:
+    (tmp_path / "aircheck.toml").write_text('[record]\ndri = "x"\n')
+    assert "Did you mean dir?" in aircheck("settings").stderr
+
+
+@pytest.mark.parametrize("command", [("ls",), ("check",), ("inspect", "camera.mp4")])
+def test_a_folder_that_may_not_be_looked_into_is_named(
+    aircheck: Aircheck, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    look = Path.stat
+
+    def refuse(path: Path, **how: bool) -> os.stat_result:
+        if path.suffix in (".db", ".mp4"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path, **how)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "stat", refuse)
+        answer = aircheck(*command)
+    assert answer.returncode == 2
+    assert "cannot be looked at: Permission denied" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_what_is_too_long_for_a_file_name_is_no_file(aircheck: Aircheck) -> None:
+    assert "there is no file xxx" in aircheck("inspect", "x" * 300).stderr
+
+
+def test_a_catalogue_that_is_none_is_named_by_its_path(aircheck: Aircheck, tmp_path: Path) -> None:
+    path = tmp_path / "records" / ".aircheck" / "aircheck.db"
+    path.parent.mkdir(parents=True)
+    path.write_text("garbage")
+    answer = aircheck("ls")
+    assert answer.returncode == 1
+    assert "the catalogue records/.aircheck/aircheck.db: file is not a database" in answer.stderr
 
 
 def test_listing_makes_no_catalogue_where_there_is_none(aircheck: Aircheck, tmp_path: Path) -> None:
@@ -250,22 +287,6 @@ def test_a_check_after_a_crash_says_what_was_left_and_beside_a_server_what_grows
         answer = aircheck("check")
     assert (answer.returncode, "1 growing, 0 to be finished" in answer.stdout) == (0, True), "it is paused"
     lock.release()
-
-
-def test_lengths_and_sizes_are_written_for_people() -> None:
-    assert [clock_time(each) for each in (0, 20_027, 3_600_000, 360_000_000)] == [
-        "0:00:00",
-        "0:00:20",
-        "1:00:00",
-        "100:00:00",
-    ]
-    assert [file_size(each) for each in (0, 999, 1000, 12_345_678, 5 * 10**15)] == [
-        "0 B",
-        "999 B",
-        "1.0 kB",
-        "12.3 MB",
-        "5000.0 TB",
-    ]
 
 
 def write_half(path: Path) -> Mp4Writer:

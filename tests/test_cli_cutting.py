@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -144,7 +145,7 @@ def test_join_makes_the_stream_of_rotated_files(aircheck: Aircheck, tmp_path: Pa
         (("clip", "studio.mp4", "--start", "1", "-o", "studio.mp4"), 2, "exists"),
         (("clip", "text.mp4", "--start", "1", "-o", "out.mp4"), 1, "no media file"),
         (("join", "studio.mp4", "text.mp4", "-o", "out.mp4"), 1, "no media file"),
-        (("clip", "studio.mp4", "--start", "1", "-o", "none/out.mp4"), 1, "cannot be made"),
+        (("clip", "studio.mp4", "--start", "1", "-o", "none/out.mp4"), 2, "no folder none"),
     ],
 )
 def test_what_does_not_work_is_told_and_leaves_nothing(
@@ -160,3 +161,27 @@ def test_what_does_not_work_is_told_and_leaves_nothing(
     assert complaint in " ".join(errors.replace("│", " ").split())
     assert sorted(path.name for path in Path().iterdir()) == ["studio.mp4", "text.mp4"]
     assert Path("studio.mp4").read_bytes() == before
+
+
+def test_join_says_which_folder_is_none_and_which_is_not_there(aircheck: Aircheck, tmp_path: Path) -> None:
+    code, _, told = aircheck("join", ".", "-o", "all.mp4")
+    assert (code, "is a folder" in told) == (2, True)
+    (tmp_path / "a.mp4").write_bytes(b"")
+    code, _, told = aircheck("join", "a.mp4", "-o", "away/all.mp4")
+    assert (code, "there is no folder away" in told) == (2, True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a disk needs root")
+def test_a_folder_that_cannot_be_written_is_told_without_a_traceback(
+    aircheck: Aircheck, tmp_path: Path
+) -> None:
+    rotated(tmp_path)
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", folder], check=True)
+    try:
+        code, _, told = aircheck("join", "show_1.mp4", "-o", "closed/all.mp4")
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+    assert code == 1
+    assert "closed/all.mp4 cannot be made: Read-only file system" in told

@@ -67,6 +67,17 @@ def test_keys_in_the_format_string_become_fields_with_their_types() -> None:
     assert str(event["timestamp"]).endswith("Z")
 
 
+def test_what_is_logged_is_counted_by_level() -> None:
+    writer = configure_logging("info", "console", stream=io.StringIO())
+    log = logging.getLogger("aircheck.tasks")
+    for _ in range(3):
+        log.error("task failed")
+    log.warning("odd")
+    log.debug("not shown")
+    writer.close()
+    assert writer.records == {"error": 3, "warning": 1}
+
+
 @pytest.mark.parametrize(
     ("message", "args", "event"),
     [

@@ -36,3 +36,8 @@ class StreamError(AircheckError):
 
 class CatalogError(AircheckError):
     pass
+
+
+def reason_of(error: OSError) -> str:
+    """What the system says of it. `socket.create_server` adds to that what the message says already."""
+    return (error.strerror or str(error)).partition(" (while attempting to bind")[0]

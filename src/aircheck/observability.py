@@ -19,7 +19,7 @@ import queue
 import re
 import sys
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Literal, TextIO
@@ -71,7 +71,7 @@ def configure_logging(
     """Send all logging of the process to `stream` (standard error). Close what is returned to flush it."""
     writer = LineWriter(stream or sys.stderr)
     shared = _shared_processors(format)
-    handler = logging.StreamHandler(writer)
+    handler = _CountingHandler(writer)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[_split_fields, *shared],
@@ -181,6 +181,13 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool) or value is None else str(value)
 
 
+class _CountingHandler(logging.StreamHandler["LineWriter"]):
+    def emit(self, record: logging.LogRecord) -> None:
+        # Whoever calls this holds the handler's lock.
+        self.stream.records[record.levelname.lower()] += 1
+        super().emit(record)
+
+
 class LineWriter:
     """A text stream that never blocks: lines go to a thread that writes them.
 
@@ -190,6 +197,8 @@ class LineWriter:
 
     def __init__(self, stream: TextIO) -> None:
         self.dropped_lines = 0
+        self.records: Counter[str] = Counter()
+        """What was logged, by level; a line may be lost later, when nobody reads them."""
         self._stream = stream
         self._queue: queue.Queue[str | None] = queue.Queue(QUEUED_LINES_MAX)
         self._is_closed = False

@@ -22,6 +22,7 @@ from aircheck.cli.checking import MediaProbe
 from aircheck.faces.api.app import create_app
 from aircheck.facts import RecordingState, SegmentState
 from aircheck.media.packet import Packet
+from aircheck.service import clips
 from aircheck.service.kept_clips import read_clip_note
 from aircheck.service.services import Services
 
@@ -442,8 +443,9 @@ async def test_a_growing_recording_is_cut_up_to_now(world: World, tmp_path: Path
 
 @pytest.mark.parametrize("container", cutting.CONTAINERS)
 async def test_a_file_that_moves_while_it_becomes_final_is_looked_for_again(
-    world: World, container: str
+    world: World, container: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(clips, "RETRY_DELAYS_S", (0.02,) * 3000)
     path = world.record_dir / f"show.{container}"
     await add(world, path.name, stream())
     (row,) = [row for row in await world.catalog.segments("rec-1") if row.path == str(path)]

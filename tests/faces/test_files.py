@@ -108,6 +108,13 @@ async def test_client_that_has_the_file_gets_not_modified(client: httpx.AsyncCli
         assert answer.headers["etag"] == etag
 
 
+async def test_tags_may_come_in_several_lines(client: httpx.AsyncClient) -> None:
+    etag = (await client.get(URL)).headers["etag"]
+    unchanged = await client.get(URL, headers=[("If-None-Match", '"a"'), ("If-None-Match", etag)])
+    assert unchanged.status_code == 304
+    assert (await client.get(URL, headers=[("If-Match", '"a"'), ("If-Match", etag)])).status_code == 200
+
+
 async def test_client_with_an_old_copy_gets_the_file(client: httpx.AsyncClient) -> None:
     for headers in (
         {"If-None-Match": '"other"'},
@@ -123,9 +130,10 @@ async def test_part_is_sent_only_to_a_client_with_the_rest_of_the_same_file(
 ) -> None:
     first = await client.get(URL)
     part = {"Range": "bytes=0-9"}
-    for condition in (first.headers["etag"], first.headers["last-modified"]):
+    rfc_850, asctime = "Saturday, 21-Nov-26 05:40:00 GMT", "Sat Nov 21 05:40:00 2026"
+    for condition in (first.headers["etag"], first.headers["last-modified"], rfc_850, asctime):
         assert (await client.get(URL, headers={**part, "If-Range": condition})).status_code == 206
-    for condition in ('"other"', "W/" + first.headers["etag"], "Sat, 21 Nov 2026 05:40:01 GMT"):
+    for condition in ('"other"', "W/" + first.headers["etag"], "Sat, 21 Nov 2026 05:40:01 GMT", "today"):
         answer = await client.get(URL, headers={**part, "If-Range": condition})
         assert (answer.status_code, len(answer.content)) == (200, len(CONTENT))
 

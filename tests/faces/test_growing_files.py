@@ -19,6 +19,7 @@ from helpers.tools import requires
 
 from aircheck.faces.api.app import create_app
 from aircheck.faces.http_server import HttpServer
+from aircheck.service import downloads
 from aircheck.service.downloads import stable_name
 
 pytestmark = requires("ffmpeg")
@@ -181,8 +182,9 @@ async def test_download_goes_on_while_the_file_becomes_final(
 
 
 async def test_file_that_becomes_final_between_look_up_and_open_is_found(
-    world: World, client: httpx.AsyncClient, clip: Clip
+    world: World, client: httpx.AsyncClient, clip: Clip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(downloads, "RETRY_DELAYS_S", (0.02,) * 3000)
     recording = GrowingRecording(world, clip)
     await recording.begin()
     recording.grow()

@@ -73,9 +73,16 @@ async def test_what_the_catalogue_and_the_backend_refuse_is_counted(
 ) -> None:
     world.live_streams = [make_stream(subscriber_errors=1)]
     world.node = NodeStatus(
-        catalog=CatalogStatus(7, {"full": 2}, 0.01, 0.3), backend_calls={"asked": 5, "refused": 3}
+        catalog=CatalogStatus(7, {"full": 2}, 0.01, 0.3),
+        backend_calls={"asked": 5, "refused": 3},
+        viewer_dropped_packets=11,
+        log_records={"error": 4},
+        dropped_log_lines=9,
     )
     samples = await scrape(client)
+    assert samples["aircheck_rtmp_viewer_dropped_packets_total"] == [({}, 11)]
+    assert samples["aircheck_log_records_total"] == [({"level": "error"}, 4)]
+    assert samples["aircheck_log_lines_dropped_total"] == [({}, 9)]
     assert samples["aircheck_catalog_late_rows"] == [({}, 7)]
     assert samples["aircheck_catalog_write_errors_total"] == [({"trouble": "full"}, 2)]
     assert samples["aircheck_catalog_commit_max_seconds"] == [({}, 0.3)]

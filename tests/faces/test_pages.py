@@ -12,7 +12,6 @@ import pytest
 from helpers.http_world import EPOCH_NS, World, make_recording, make_segment
 
 from aircheck.faces.api.app import create_app
-from aircheck.faces.api.landing import size
 from aircheck.facts import RecordingState, SegmentState
 from aircheck.service.health import VolumeStatus
 
@@ -174,13 +173,3 @@ async def test_redirects_name_no_scheme_and_no_host(
             answer = await client.get(path)
     assert answer.is_redirect
     assert answer.headers["location"] == target
-
-
-def test_sizes_are_written_for_people() -> None:
-    assert [size(each) for each in (0, 999, 1000, 12_345_678, 5 * 10**15)] == [
-        "0 B",
-        "999 B",
-        "1.0 kB",
-        "12.3 MB",
-        "5000.0 TB",
-    ]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 from helpers.packets import av_batches, stream_facts
+from helpers.patience import PATIENCE_S
 from helpers.recorder_rig import feed, make_plan
 
 from aircheck.catalog import Catalog
@@ -90,7 +91,7 @@ class LiveNode:
         try:
             yield node
         finally:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_S):
                 for stream in node.registry:
                     node.unpublish(stream, EndReason.SHUTDOWN)
                 await node.recorder.stop(EndReason.SHUTDOWN)

@@ -165,6 +165,7 @@ def _is_at_rest(recording: Recording) -> bool:
     growing = {path.stem for path in recording.plan.growing_dir.iterdir()}
     return (
         len(recording.segments) == 1
+        and recording.segments[0].writer is not None
         and growing <= {segment.facts.id for segment in recording.segments}
         and all(segment.queued_bytes == segment._gathered_bytes for segment in recording.segments)
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import av
+from helpers.patience import PATIENCE_S
 
 from aircheck.clock import SystemClock
 from aircheck.facts import EndReason, Event, RecordingFacts, RecordingState, SegmentFacts, SegmentState
@@ -85,7 +86,7 @@ class Rig:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             await self.recorder.stop(EndReason.SHUTDOWN)
 
     async def record(
@@ -97,7 +98,7 @@ class Rig:
         return await self.finish(recording)
 
     async def finish(self, recording: Recording) -> tuple[RecordingFacts, list[SegmentFacts]]:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             facts = await self.recorder.stop_recording(recording, EndReason.UNPUBLISHED)
         return facts, list(await self.journal.segments(facts.id))
 

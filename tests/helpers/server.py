@@ -70,6 +70,10 @@ class ServerProcess:
     def log(self) -> str:
         return self.program.output
 
+    def said(self, pattern: str) -> re.Match[str]:
+        """Where its log has that, now or in a moment: a thread of its own writes it."""
+        return wait_until(f"a log with {pattern}", lambda: re.search(pattern, self.log))
+
     def start(self) -> None:
         """Start and wait until it answers. Raises ProgramError with its log when it does not."""
         self._starts += 1

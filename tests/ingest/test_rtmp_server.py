@@ -343,6 +343,20 @@ async def test_a_viewer_gets_headers_the_recent_past_and_what_comes() -> None:
         await until(lambda: not rig.streams[0].is_watched)
 
 
+async def test_what_slow_viewers_missed_stays_counted_when_they_are_gone() -> None:
+    async with running() as rig:
+        address = rig.listen()
+        async with Peer(address) as publisher, Peer(address) as viewer:
+            await publisher.publish("cam")
+            await viewer.play("cam")
+            await until(lambda: rig.streams[0].is_watched)
+            (playing,) = (one for session in rig.server.sessions.values() for one in session.viewers.values())
+            playing.dropped_packets = 5
+            assert rig.server.viewer_dropped_packets == 5
+        await until(lambda: not rig.streams[0].is_watched)
+        assert rig.server.viewer_dropped_packets == 5
+
+
 async def test_the_first_viewer_begins_at_once_where_the_past_is_kept() -> None:
     async with running(keeps_past=True) as rig:
         address = rig.listen()

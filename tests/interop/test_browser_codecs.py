@@ -61,5 +61,6 @@ def test_who_has_no_udp_publishes_and_watches_by_tcp(browser: DrivenBrowser, ser
     browser.run(f"watch('{server.http_url('/whep/by-tcp')}', 'tcp')")
     browser.wait_for("receivedEnough(15)")
     browser.run("stop()")
+    server.said("(?s)transport=tcp.*transport=tcp")
     assert server.log.count("transport=tcp") == 2
     assert decode_complaints(server.wait_for_file("by-tcp")) == ""

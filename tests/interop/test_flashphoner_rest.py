@@ -40,8 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, certificate: TestCertificat
 
 
 def https_url(server: ServerProcess) -> str:
-    port = re.search(r"https://127\.0\.0\.1:(\d+)/", server.log)
-    assert port is not None, server.log
+    port = server.said(r"https://127\.0\.0\.1:(\d+)/")
     return f"https://127.0.0.1:{port[1]}"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from pathlib import Path
 
@@ -29,8 +28,7 @@ def test_slow_viewer_skips_pictures_and_disturbs_nobody(server: ServerProcess, t
         browser.run(f"publish('{whip}', 'VP8')")
         server.wait_for_stream("narrow")
         browser.run(f"watch('{whep}').then(() => {{ window.other = viewer; }})")
-        media = re.search(r"media by 127\.0\.0\.1:(\d+)", server.log)
-        assert media is not None
+        media = server.said(r"media by 127\.0\.0\.1:(\d+)")
         path.lead_to(int(media[1]))
         browser.run(f"watch('{whep}', 'port', {path.port})")
         browser.wait_for("receivedEnough(1)")
@@ -43,4 +41,5 @@ def test_slow_viewer_skips_pictures_and_disturbs_nobody(server: ServerProcess, t
     assert slow["video"]["framesDecoded"] < other["video"]["framesDecoded"]
     assert (other["video"]["packetsLost"], other["audio"]["packetsLost"]) == (0, 0)
     assert asked <= 8, "key frames cost everybody"
+    server.said("viewer is slow")
     assert server.log.count("viewer is slow") == 1

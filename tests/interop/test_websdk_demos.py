@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import pytest
@@ -24,9 +23,7 @@ class Site:
     """Addresses of a server inside TLS."""
 
     def __init__(self, server: ServerProcess) -> None:
-        https, wss = (re.search(rf"{scheme}://127\.0\.0\.1:\d+", server.log) for scheme in ("https", "wss"))
-        assert https is not None
-        assert wss is not None
+        https, wss = (server.said(rf"{scheme}://127\.0\.0\.1:\d+") for scheme in ("https", "wss"))
         self.server = server
         self.https, self.wss = https[0], wss[0]
 

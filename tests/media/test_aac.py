@@ -50,7 +50,11 @@ def test_a_built_configuration_reads_back(rate: int, channels: int) -> None:
 def test_adts_frames_become_raw_ones_and_a_configuration() -> None:
     adts = encode("aac", frames=10, container="adts")
     assert aac.is_adts(adts.data)
-    assert [bytes(frame) for frame in aac.split_adts(adts.data)] == [packet.data for packet in adts.encoded]
+    frames = [packet.data for packet in adts.encoded]
+    assert [bytes(frame) for frame in aac.split_adts(adts.data)] == frames
+    assert aac.without_adts(adts.data) == b"".join(frames)
+    assert aac.without_adts(adts.data[: len(frames[0]) + 7]) == frames[0]
+    assert aac.without_adts(frames[0]) == frames[0]
     assert aac.parse_adts_config(adts.data) == bytes.fromhex("1190")
 
 

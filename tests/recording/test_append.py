@@ -13,6 +13,8 @@ from typing import Any
 import av
 import pytest
 from helpers.packets import AUDIO, VIDEO, av_batches, new_stream
+from helpers.patience import until
+from helpers.recorded import at_rest
 from helpers.recorder_rig import MemoryJournal, Rig, feed, make_plan, payloads, sent
 
 from aircheck.clock import SystemClock
@@ -333,13 +335,25 @@ def fill_up_after(patch: pytest.MonkeyPatch, fragments: int) -> None:
 # --- rotation -----------------------------------------------------------------------------------------------
 
 
+async def record_behind(
+    rig: Rig, batches: list[Batch], plan: RecordingPlan
+) -> tuple[RecordingFacts, list[SegmentFacts]]:
+    """Record behind what is there, whose length is known in good time: media comes faster here than ever."""
+    stream = new_stream("cam")
+    recording = rig.recorder.record(stream, plan, requested_by="test")
+    await feed(stream, batches[:1])
+    await until(lambda: recording.segments and recording.segments[0].writer)
+    await feed(stream, batches[1:])
+    return await rig.finish(recording)
+
+
 async def test_a_rotated_recording_goes_on_with_its_last_file(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, rotation=RotationRule(duration_ms=3000))
     async with Rig(tmp_path) as rig:
         await rig.record(new_stream("cam"), list(av_batches(5000)), plan)
         assert files(tmp_path) == ["cam_1.mp4", "cam_2.mp4"]
         later = list(av_batches(4000, start_ms=90_000))
-        _, rows = await rig.record(new_stream("cam"), later, plan, pause_s=0.02)
+        _, rows = await record_behind(rig, later, plan)
         assert_true(rig)
         first, second = rows
         assert first.start_pts_ms + first.duration_ms == pytest.approx(second.start_pts_ms, abs=30)
@@ -352,7 +366,7 @@ async def test_behind_a_full_file_the_next_one_begins(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, rotation=RotationRule(duration_ms=2000))
     async with Rig(tmp_path) as rig:
         await rig.record(new_stream("cam"), BATCHES, plan)
-        await rig.record(new_stream("cam"), list(av_batches(3000)), plan, pause_s=0.02)
+        await record_behind(rig, list(av_batches(3000)), plan)
     assert files(tmp_path) == ["cam_1.mp4", "cam_2.mp4", "cam_3.mp4"]
     assert EventKind.RECORDING_NOT_APPENDED not in kinds(rig.journal)
 
@@ -366,9 +380,9 @@ async def crash_while_appending(tmp_path: Path, container: str, **plan: Any) -> 
     async with Rig(live) as rig:
         await record(rig, plan_of(live, container))
         stream = new_stream("cam")
-        rig.recorder.record(stream, plan_of(live, container, **plan), requested_by="test")
+        recording = rig.recorder.record(stream, plan_of(live, container, **plan), requested_by="test")
         await feed(stream, LATER, pause_s=0.02)
-        await asyncio.sleep(0.1)
+        await at_rest(rig, recording)
         (growing,) = (live / ".aircheck" / "growing").iterdir()
         assert growing.samefile(live / f"cam.{container}")
         shutil.copytree(live, copy)
@@ -507,7 +521,7 @@ async def test_on_another_disk_than_the_hidden_folder_it_grows_where_it_lies(
         stream = new_stream("cam")
         recording = rig.recorder.record(stream, plan, requested_by="test")
         await feed(stream, LATER, pause_s=0.02)
-        await asyncio.sleep(0.1)
+        await at_rest(rig, recording)
         (segment,) = recording.segments
         assert segment.facts.path == str(tmp_path / "cam.mp4")
         assert list(other_disk.iterdir()) == []

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
@@ -9,6 +8,7 @@ from pathlib import Path
 import av
 import pytest
 from helpers.packets import AUDIO, VIDEO, av_batches, new_stream, stream_facts
+from helpers.patience import until
 from helpers.recorder_rig import Rig, feed, make_plan, payloads, sent
 
 from aircheck.facts import EndReason, EventKind, GapReason, RecordingState
@@ -279,9 +279,7 @@ async def test_a_publisher_that_stays_away_ends_the_recording(tmp_path: Path) ->
         recording = rig.recorder.record(stream, plan, requested_by="test")
         await feed(stream, av_batches(1000))
         stream.end(EndReason.DISCONNECTED, 1)
-        async with asyncio.timeout(5):
-            while list(rig.recorder):  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until(lambda: not list(rig.recorder))
     assert recording.gaps == []
     assert recording.facts.end_reason is EndReason.DISCONNECTED
     assert recording.facts.state is RecordingState.COMPLETE

@@ -14,6 +14,7 @@ import pytest
 from helpers.facts_samples import SECOND_NS, START_NS, a_recording, a_segment
 from helpers.packets import av_batches, new_stream
 from helpers.patience import PATIENCE_S
+from helpers.recorded import at_rest
 from helpers.recorder_rig import MemoryJournal, Rig, feed, make_plan
 
 from aircheck.clock import SystemClock
@@ -374,9 +375,9 @@ async def test_a_recovered_file_has_its_hook(tmp_path: Path) -> None:
     out, root = tmp_path / "out", tmp_path / "records"
     async with Rig(root) as rig:
         stream = new_stream("cam")
-        rig.recorder.record(stream, make_plan(root), requested_by="test")
+        recording = rig.recorder.record(stream, make_plan(root), requested_by="test")
         await feed(stream, av_batches(2000), pause_s=0.005)
-        await asyncio.sleep(0.2)
+        await at_rest(rig, recording)
         copy = tmp_path / "copy"
         await asyncio.to_thread(os.system, f"cp -r {root} {copy}")
     script = write_script(tmp_path, f'echo "$1 $2 $AIRCHECK_IS_RECOVERED $AIRCHECK_END_REASON" > {out}')

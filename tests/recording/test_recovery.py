@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import shutil
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 from helpers.packets import av_batches, new_stream
+from helpers.recorded import at_rest
 from helpers.recorder_rig import MemoryJournal, Rig, feed, make_plan, payloads, sent
 
 from aircheck import moving
@@ -42,9 +42,9 @@ async def crash(tmp_path: Path, **plan: object) -> tuple[Path, MemoryJournal]:
     live, copy = tmp_path / "live", tmp_path / "copy"
     async with Rig(live) as rig:
         stream = new_stream("cam")
-        rig.recorder.record(stream, make_plan(live, **plan), requested_by="test")
+        recording = rig.recorder.record(stream, make_plan(live, **plan), requested_by="test")
         await feed(stream, BATCHES, pause_s=0.005)
-        await asyncio.sleep(0.1)
+        await at_rest(rig, recording)
         shutil.copytree(live, copy)
         journal = MemoryJournal()
         journal.recordings |= rig.journal.recordings

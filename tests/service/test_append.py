@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import httpx
 import pytest
 from helpers.live_node import LiveNode
 from helpers.packets import av_batches
+from helpers.patience import PATIENCE_S
 from helpers.recorder_rig import feed
 
 from aircheck.catalog.check import check
@@ -69,6 +71,9 @@ async def test_it_is_listed_downloaded_and_checked_all_the_while(
     first = await end(node, client, await begin(node, client))
     link = first["segments"][0]["download_url"]
     second = await begin(node, client)
+    async with asyncio.timeout(PATIENCE_S):
+        while pictures((await client.get(FILE)).content) <= 50:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
     growing = (await client.get(f"{RECORDINGS}/{second}")).json()
     (segment,) = growing["segments"]
     assert (segment["state"], segment["file_name"]) == ("growing", "cam.mp4")

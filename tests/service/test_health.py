@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
+from helpers.patience import PATIENCE_S, until
 
 from aircheck.clock import SystemClock
 from aircheck.service.health import HealthService, NodeStatus, VolumeStatus
@@ -29,7 +30,7 @@ class Disk:
     def volumes(self) -> Sequence[VolumeStatus]:
         self.questions += 1
         if self.is_silent:
-            self.released.wait(10)
+            self.released.wait(PATIENCE_S)
         if isinstance(self.answer, OSError):
             raise self.answer
         return self.answer
@@ -37,16 +38,18 @@ class Disk:
 
 async def test_silent_disk_is_failing_and_is_asked_only_once() -> None:
     disk = Disk([VolumeStatus("/records", free_bytes=40)])
-    health = HealthService(disk, SystemClock(), patience_s=0.05)
+    health = HealthService(disk, SystemClock(), patience_s=PATIENCE_S)
     assert (await health.volumes())[0].is_failing is False
+    health._patience_s = 0.05
     disk.is_silent = True
     answers = await asyncio.gather(*(health.volumes() for _ in range(3)))
     assert all(volume.is_failing and volume.path == "/records" for (volume,) in answers)
-    assert disk.questions == 2
+    await until(lambda: disk.questions == 2)
     disk.is_silent = False
     disk.released.set()
-    await asyncio.sleep(0.05)
+    health._patience_s = PATIENCE_S
     assert (await health.volumes())[0].is_failing is False
+    assert disk.questions <= 3
     health.stop()
 
 

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from helpers.live_node import LiveNode
 from helpers.packets import av_batches
+from helpers.patience import PATIENCE_S
 from helpers.recorder_rig import payloads, sent
 
 from aircheck.facts import RecordingState
@@ -50,7 +51,7 @@ class SlowDisk:
         sendfile = os.sendfile
 
         def send_slowly(target: int, source: int, offset: int, size: int) -> int:
-            assert self.go.acquire(timeout=10)
+            assert self.go.acquire(timeout=PATIENCE_S)
             return sendfile(target, source, offset, size)
 
         monkeypatch.setattr(os, "sendfile", send_slowly)
@@ -67,7 +68,7 @@ async def told_complete(client: httpx.AsyncClient, recording_id: str) -> None:
 async def test_the_way_of_a_file_is_told_and_its_size_is_counted_once(
     node: LiveNode, other_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    disk = SlowDisk(monkeypatch, steps=2)
+    disk = SlowDisk(monkeypatch, steps=1)
     stream = node.publish("cam")
     started = await node.control.start(
         Target(name="cam"), RecordingOptions(name="moved"), requested_by="test"
@@ -94,12 +95,12 @@ async def test_the_way_of_a_file_is_told_and_its_size_is_counted_once(
             for line in metrics.splitlines()
             if line.startswith("aircheck_recording_")
         }
-        assert told["aircheck_recording_moved_bytes"] == 2 * 64 * 1024
+        assert told["aircheck_recording_moved_bytes"] == 64 * 1024
         moved = told["aircheck_recording_moved_bytes"] + told["aircheck_recording_unmoved_bytes"]
         assert moved == growing.stat().st_size
         assert not list(node.record_dir.glob("moved*")), "no part of it has the name"
         disk.let_go()
-        await asyncio.wait_for(told_complete(client, recording_id), 20)
+        await asyncio.wait_for(told_complete(client, recording_id), PATIENCE_S)
         answer = (await client.get(f"/api/v1/recordings/{recording_id}")).json()
     (segment,) = answer["segments"]
     assert segment["moved_percent"] is None

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from aircheck.clock import SystemClock
+from aircheck.webrtc import port as port_module
 from aircheck.webrtc.paths import Path
 from aircheck.webrtc.port import Port
 from aircheck.wire import stun
@@ -46,6 +47,23 @@ async def port() -> AsyncIterator[Port]:
     await port.listen("127.0.0.1", 0)
     yield port
     await port.close()
+
+
+async def test_packets_for_which_the_kernel_had_no_room_are_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(port_module, "RECEIVE_BUFFER_BYTES", 4096)
+    small = Port(asyncio.get_running_loop(), SystemClock())
+    await small.listen("127.0.0.1", 0)
+    assert small.overflowed() == 0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        for _ in range(100):  # the loop has no turn meanwhile
+            client.sendto(bytes(1000), small.address)
+    taken = small.drain()
+    assert taken + small.overflowed() == 100
+    assert taken < 50
+    await small.close()
+    assert small.overflowed() == 0
 
 
 async def test_a_farewell_comes_behind_the_media_that_was_sent_before_it(port: Port) -> None:

@@ -200,3 +200,25 @@ async def test_a_recording_that_is_stopped_early_has_what_came(tmp_path: Path, c
         _, (segment,) = await rig.finish(recording)
         verdict = judge(segment)
     assert frames_of(verdict, "video") == 45
+
+
+@pytest.mark.parametrize("pictures_tell", [True, False], ids=["as Firefox", "without headers"])
+async def test_a_microphone_that_was_away_is_known_by_the_headers_of_pictures(
+    pictures_tell: bool, tmp_path: Path, clips: Path
+) -> None:
+    """The clock of sound stood still meanwhile; its reports, seconds apart, have not come yet."""
+    away_s, first = 0.8, 75
+    tracks = browser_tracks(clips, Codec.VP8, Codec.OPUS)
+    sound, pictures = tracks
+    sound.frames[first:] = [replace(one, media_s=one.media_s + away_s) for one in sound.frames[first:]]
+    sound.reports_at_s = ()
+    if pictures_tell:
+        pictures.tell_captures()
+    publication = Publication(new_stream(), tracks, **bad_path())
+    async with Rig(tmp_path) as rig:
+        (segment,) = await record(publication, rig)
+        verdict = judge(segment)
+    beeps_s = verdict.beeps_s
+    assert len(beeps_s) == SECONDS
+    passed_s = beeps_s[-1] - beeps_s[0] - (SECONDS - 1)
+    assert passed_s == pytest.approx(away_s if pictures_tell else 0, abs=0.03)

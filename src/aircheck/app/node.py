@@ -29,7 +29,7 @@ from aircheck.catalog import Catalog
 from aircheck.certificates import Certificate
 from aircheck.clock import Clock, SystemClock
 from aircheck.descriptors import allowed_connections
-from aircheck.errors import ConfigError
+from aircheck.errors import ConfigError, reason_of
 from aircheck.faces.api.app import create_app
 from aircheck.faces.http_server import HttpListeners, ListenError
 from aircheck.faces.wcs.hooks import WcsHooks
@@ -44,6 +44,7 @@ from aircheck.hub.stream import Stream
 from aircheck.ingest.pump import Pump
 from aircheck.ingest.rtmp_server import RtmpServer, Timeouts
 from aircheck.ingest.rtmp_session import RtmpSession
+from aircheck.observability import LineWriter
 from aircheck.playback.rtmp_play import RtmpViewer
 from aircheck.recording import recovery
 from aircheck.recording.folder_lock import FolderLock
@@ -85,8 +86,12 @@ BACKEND_STOP_S = 5.0
 class Node:
     """A complete server. `async with Node(settings) as node`: up on entry, everything final on exit."""
 
-    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock | None = None, *, log: LineWriter | None = None
+    ) -> None:
+        """`log` is where the process logs, for the metrics."""
         self.settings = settings
+        self._log = log
         self.clock = clock or SystemClock()
         self.registry = Registry()
         self.rtmp_address: tuple[str, int] | None = None
@@ -277,7 +282,7 @@ class Node:
             return self.rtmp.listen(listen.host, listen.port, tls=tls)
         except OSError as error:
             raise ConfigError(
-                f"cannot listen for RTMP on {listen}: {error.strerror}",
+                f"cannot listen for RTMP on {listen}: {reason_of(error)}",
                 remedy=_remedy_for(error, "[rtmp] listen"),
             ) from error
 
@@ -292,7 +297,7 @@ class Node:
             self.webrtc_address = await self.peers.listen(listen.host, listen.port)
         except OSError as error:
             raise ConfigError(
-                f"cannot listen for WebRTC media on {listen}: {error.strerror}",
+                f"cannot listen for WebRTC media on {listen}: {reason_of(error)}",
                 remedy=_remedy_for(error, "[webrtc] listen"),
             ) from error
 
@@ -336,6 +341,7 @@ class Node:
                     peers=self.peers,
                     refused_pages=lambda: {} if self.websdk is None else self.websdk.refused,
                     http_connections=self._http_connections,
+                    log=self._log,
                     loop_lag=lambda: (self.lag_s, self.max_lag_s),
                 ),
                 self.clock,

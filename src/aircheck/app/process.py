@@ -13,7 +13,7 @@ from collections.abc import Callable
 from aircheck.app.greeting import greeting
 from aircheck.app.node import Node
 from aircheck.descriptors import raise_limit
-from aircheck.observability import configure_logging
+from aircheck.observability import LineWriter, configure_logging
 from aircheck.settings import Settings
 from aircheck.systemd import Notifier, watchdog_interval_s
 
@@ -26,15 +26,15 @@ def serve(settings: Settings) -> int:
     raise_limit()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(_serve(settings))
+            return runner.run(_serve(settings, writer))
     finally:
         writer.close()
 
 
-async def _serve(settings: Settings) -> int:
+async def _serve(settings: Settings, log: LineWriter) -> int:
     stop = _stop_on_signals()
     notifier = Notifier()
-    async with Node(settings) as node:
+    async with Node(settings, log=log) as node:
         for line in greeting(node):
             print(line, flush=True)
         if node.access.is_open and not _is_loopback(settings.rtmp.listen.host):

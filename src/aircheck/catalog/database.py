@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -29,7 +30,8 @@ class Database:
 
     def __init__(self, url: URL, busy_timeout_s: float) -> None:
         self.backend: Backend = SqliteBackend() if url.get_backend_name() == "sqlite" else PostgresqlBackend()
-        self.name = url.render_as_string(hide_password=True)
+        is_file = url.get_backend_name() == "sqlite"
+        self.name = str(url.database) if is_file else url.render_as_string(hide_password=True)
         self._url = url
         self._busy_timeout_s = busy_timeout_s
         self._reader = self.backend.engine(url, Purpose.READ, busy_timeout_s)
@@ -134,6 +136,13 @@ def _file_url(path: Path) -> URL:
     """A SQLite file. Its folder must be there: one that is missing may be a mount that has gone."""
     if path.name in ("", ":memory:"):
         raise DatabaseError("a catalogue in memory would not outlive the server", Trouble.UNREACHABLE)
-    if not path.parent.is_dir():
+    try:
+        is_there = path.parent.is_dir()
+        is_closed = path.exists() and not os.access(path, os.R_OK)
+    except PermissionError:
+        is_there = is_closed = True
+    if not is_there:
         raise DatabaseError(f"the catalogue's folder {path.parent} does not exist", Trouble.UNREACHABLE)
+    if is_closed:
+        raise DatabaseError(f"the catalogue {path} may not be read by this user", Trouble.READ_ONLY)
     return URL.create(_DRIVERS["sqlite"], database=str(path))

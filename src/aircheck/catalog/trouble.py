@@ -26,7 +26,7 @@ class Trouble(StrEnum):
 
 REMEDIES = {
     Trouble.LOCKED: "find the program that holds the database open for writing and let it finish",
-    Trouble.DISK_FULL: "make room on the disk of the catalogue; recordings go on meanwhile",
+    Trouble.DISK_FULL: "make room on the catalogue's disk; a server that runs goes on recording meanwhile",
     Trouble.DISK_ERROR: "look after the disk of the catalogue: the kernel's log says what is wrong with it",
     Trouble.CORRUPT: "stop the server, move the catalogue's file (with -wal and -shm) away, and rebuild it"
     " from the recordings by check with repair",

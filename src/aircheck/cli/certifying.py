@@ -47,7 +47,9 @@ def write_certificate(folder: Path, hosts: Sequence[str], days: int) -> tuple[Pa
             f"{error.filename} exists", remedy="Name another folder with --dir, or move the file away."
         ) from error
     except OSError as error:
-        raise ConfigError(f"{folder} cannot be written: {error.strerror}") from error
+        raise ConfigError(
+            f"{folder} cannot be written: {error.strerror}", remedy="Name another folder with --dir."
+        ) from error
     return cert_path, key_path
 
 

@@ -18,6 +18,7 @@ import typer
 from aircheck import __version__
 from aircheck.cli import views
 from aircheck.cli.importing import import_properties, settings_over, to_toml
+from aircheck.cli.paths import exists
 from aircheck.errors import AircheckError, ConfigError
 from aircheck.facts import RecordingFacts, RecordingState, SegmentFacts, SegmentState
 from aircheck.settings import Settings, load_settings
@@ -47,6 +48,21 @@ Properties = Annotated[
 Host = Annotated[
     str | None, typer.Option(help="Listen here on every port instead; 0.0.0.0 is the whole network.")
 ]
+
+
+def _tell_version(is_asked: bool) -> None:
+    if is_asked:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options before the command."""
 
 
 def main() -> None:
@@ -95,7 +111,7 @@ def list_recordings(
     settings = _settings(config)
     catalog = settings.catalog_path
     # Reading must not create a catalogue: without one there are no recordings.
-    found = asyncio.run(_read_recordings(catalog, stream, limit)) if catalog.exists() else []
+    found = asyncio.run(_read_recordings(catalog, stream, limit)) if exists(catalog) else []
     states = _states_of_now(settings, [facts for facts, _ in found])
     if as_json:
         rows = [
@@ -121,8 +137,7 @@ def inspect(
 ) -> None:
     """Show what a recording holds and what is missing in it, finished or growing.
 
-    Tracks, sizes, key frames, gaps with their reasons, jumps of timestamps, and how media time and wall clock
-    differ. Files of other programs are inspected too.
+    Tracks, sizes, key frames, gaps and their reasons, jumps of timestamps, drift; of files of others too.
     """
     from aircheck.cli.inspecting import inspect_target
 
@@ -206,7 +221,7 @@ def check_catalogue(
     from aircheck.cli.checking import check_recordings
 
     settings = _settings(config)
-    if not repair and not settings.catalog_path.exists():
+    if not repair and not exists(settings.catalog_path):
         raise ConfigError(
             f"there is no catalogue at {settings.catalog_path}",
             remedy="check --repair makes one from the files in the record folder.",
@@ -287,7 +302,9 @@ def _write_new(path: Path, text: str) -> None:
     except FileExistsError as error:
         raise ConfigError(f"{path} exists", remedy="Give another name, or move it away.") from error
     except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
+        raise ConfigError(
+            f"{path} cannot be written: {error.strerror}", remedy="Give another name with -o."
+        ) from error
 
 
 async def _read_recordings(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from aircheck.cli.inspecting import find_in_catalogue
-from aircheck.cli.views import clock_time, console, file_size
+from aircheck.cli.paths import exists
+from aircheck.cli.views import console
 from aircheck.containers.capability import Container
 from aircheck.containers.cut import Made, NothingThere, Range, Source, cut
 from aircheck.containers.cut import Progress as Told
@@ -22,6 +23,7 @@ from aircheck.segment_note import NoteError, decode_note
 from aircheck.service.clip_range import ClipRange
 from aircheck.service.clip_subjects import without_part
 from aircheck.service.errors import BadRange
+from aircheck.words import clock_time, file_size
 
 _UNFINISHED = (SegmentState.GROWING, SegmentState.FINALIZING)
 
@@ -65,7 +67,8 @@ def _make(sources: Sequence[Source], wanted: Range, output: Path, *, is_one_time
             f"{output} cannot be made: {error.strerror or error}", remedy="look at the disks and permissions"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
     _show(output, made)
 
 
@@ -74,8 +77,10 @@ def _check_output(output: Path) -> None:
         raise ConfigError(
             f"{output} has no container's extension", remedy=f"name a file of one: {', '.join(Container)}"
         )
-    if output.exists():
+    if exists(output):
         raise _is_taken(output)
+    if not output.parent.is_dir():
+        raise ConfigError(f"there is no folder {output.parent}", remedy="make it, or name another with -o")
 
 
 def _is_taken(output: Path) -> AircheckError:
@@ -84,7 +89,9 @@ def _is_taken(output: Path) -> AircheckError:
 
 def _meant(target: str, catalog_path: Path) -> tuple[str, list[Source]]:
     """Name and files. What is on the disk under that path wins; all else is looked up in the catalogue."""
-    if (path := Path(target)).exists():
+    if exists(path := Path(target)):
+        if path.is_dir():
+            raise ConfigError(f"{path} is a folder", remedy="name the files in it, in their order")
         return path.name, [Source(path)]
     _, segments = find_in_catalogue(target, catalog_path)
     usable = [segment for segment in segments if segment.state is not SegmentState.FAILED]

@@ -12,6 +12,7 @@ from rich.progress import Progress as ProgressBar
 
 from aircheck.catalog import Catalog
 from aircheck.cli.inspection import Inspection, Progress, find_recording, inspect_path, inspect_segments
+from aircheck.cli.paths import exists
 from aircheck.cli.views import console
 from aircheck.errors import ConfigError, ContainerError
 from aircheck.facts import RecordingFacts, SegmentFacts
@@ -23,7 +24,7 @@ def inspect_target(target: str, catalog_path: Path) -> Inspection:
     Raises ConfigError when there is neither, ContainerError for a file that cannot be read.
     """
     with _bar() as progress:
-        if (path := Path(target)).exists():
+        if exists(path := Path(target)):
             return _inspect_file(path, progress)
         recording, segments = find_in_catalogue(target, catalog_path)
         return inspect_segments(recording, segments, progress)
@@ -40,7 +41,7 @@ def _inspect_file(path: Path, progress: Progress) -> Inspection:
 
 def find_in_catalogue(wanted: str, catalog_path: Path) -> tuple[RecordingFacts, tuple[SegmentFacts, ...]]:
     # Looking must not create a catalogue.
-    found = asyncio.run(_find(wanted, catalog_path)) if catalog_path.exists() else None
+    found = asyncio.run(_find(wanted, catalog_path)) if exists(catalog_path) else None
     if found is None:
         raise ConfigError(
             f"there is no file {wanted}, and no recording of that id or name",

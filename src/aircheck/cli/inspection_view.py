@@ -12,9 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from aircheck.cli.inspection import Inspection, Part
-from aircheck.cli.views import STATE_STYLES, clock_time, console, file_size, local_time
+from aircheck.cli.views import STATE_STYLES, console, local_time
 from aircheck.containers.survey import Interval, Jump, TrackSurvey
 from aircheck.facts import GapFacts, SegmentState, TrackFacts
+from aircheck.words import clock_time, file_size
 
 _BAR_MAX = 64
 _BAR_MIN = 12

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from aircheck.cli.views import clock_time, console, file_size
+from aircheck.cli.views import console
 from aircheck.containers.recover import Outcome, Recovery, recover_file
+from aircheck.words import clock_time, file_size
 
 
 def recover_files(files: Sequence[Path], *, force: bool) -> bool:

@@ -17,6 +17,7 @@ from rich.text import Text
 from aircheck.errors import AircheckError
 from aircheck.settings import Settings, SettingsError
 from aircheck.settings.load import default_values
+from aircheck.words import clock_time, file_size
 
 if TYPE_CHECKING:
     from aircheck.faces.wcs.properties import ImportedSettings
@@ -118,22 +119,6 @@ def show_settings(settings: Settings) -> None:
 
 def local_time(time_ns: int) -> str:
     return datetime.fromtimestamp(time_ns // 1_000_000_000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def clock_time(duration_ms: int) -> str:
-    """`0:00:20`, hours uncapped."""
-    minutes, seconds = divmod(duration_ms // 1000, 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
-
-
-def file_size(size_bytes: int) -> str:
-    """`0 B`, `12.3 MB`: powers of 1000, as file managers show them."""
-    size, unit = float(size_bytes), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if size < 1000 or unit == "TB":
-            break
-        size /= 1000
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
 
 
 def _files(files: Sequence[SegmentFacts]) -> str:

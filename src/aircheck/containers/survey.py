@@ -206,7 +206,7 @@ def _of_demuxer(path: Path, own: FileFacts | None, progress: Progress | None) ->
     except (av.FFmpegError, ValueError) as error:
         raise ContainerError(
             f"{path} is no media file that can be read: {getattr(error, 'strerror', None) or error}",
-            remedy="`aircheck recover` makes recordings whole that a crash tore",
+            remedy="name a media file; `aircheck recover` makes a recording whole that a crash tore",
         ) from error
     size_bytes = path.stat().st_size
     with container:

@@ -7,7 +7,8 @@ import re
 MAX_RANGES = 64
 """More than this in one request is answered with the whole file: nobody means it well."""
 
-_SPEC = re.compile(r"(\d{0,19})-(\d{0,19})", re.ASCII)
+_SPEC = re.compile(r"(\d{0,1000})[ \t]*-[ \t]*(\d{0,1000})", re.ASCII)
+"""Blanks are not in the grammar; other servers allow them."""
 
 
 class UnsatisfiableRange(Exception):

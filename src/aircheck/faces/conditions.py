@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from enum import Enum, auto
+
+from starlette.datastructures import Headers
 
 
 class Verdict(Enum):
@@ -32,14 +33,14 @@ class Validators:
         return format_datetime(datetime.fromtimestamp(self.modified_s, UTC), usegmt=True)
 
 
-def evaluate(headers: Mapping[str, str], validators: Validators) -> Verdict:
+def evaluate(headers: Headers, validators: Validators) -> Verdict:
     """Preconditions in the order of RFC 9110 13.2.2, for GET and HEAD."""
-    if (if_match := headers.get("if-match")) is not None:
+    if if_match := headers.getlist("if-match"):
         if not _matches(if_match, validators.etag, strongly=True):
             return Verdict.PRECONDITION_FAILED
     elif _is_modified_since(headers.get("if-unmodified-since"), validators) is True:
         return Verdict.PRECONDITION_FAILED
-    if (if_none_match := headers.get("if-none-match")) is not None:
+    if if_none_match := headers.getlist("if-none-match"):
         if _matches(if_none_match, validators.etag, strongly=False):
             return Verdict.NOT_MODIFIED
     elif _is_modified_since(headers.get("if-modified-since"), validators) is False:
@@ -47,18 +48,20 @@ def evaluate(headers: Mapping[str, str], validators: Validators) -> Verdict:
     return Verdict.SEND
 
 
-def may_send_range(headers: Mapping[str, str], validators: Validators) -> bool:
+def may_send_range(headers: Headers, validators: Validators) -> bool:
     """If-Range (RFC 9110 13.1.5): a part is only of use to a client that has the rest of the same file."""
     condition = headers.get("if-range")
     if condition is None:
         return True
-    return condition.strip() in (validators.etag, validators.last_modified)
-
-
-def _matches(header: str, etag: str | None, *, strongly: bool) -> bool:
-    if header.strip() == "*":
+    if condition.strip() == validators.etag:
         return True
-    tags = {tag.strip() for tag in header.split(",")}
+    return validators.modified_s is not None and _seconds(condition) == validators.modified_s
+
+
+def _matches(lines: list[str], etag: str | None, *, strongly: bool) -> bool:
+    tags = {tag.strip() for line in lines for tag in line.split(",")}
+    if tags == {"*"}:
+        return True
     if not strongly:
         tags = {tag.removeprefix("W/") for tag in tags}
     return etag is not None and etag in tags
@@ -68,10 +71,14 @@ def _is_modified_since(header: str | None, validators: Validators) -> bool | Non
     """None if the question is not asked, not a date, or cannot be answered."""
     if header is None or validators.modified_s is None:
         return None
+    since_s = _seconds(header)
+    return None if since_s is None else validators.modified_s > since_s
+
+
+def _seconds(date: str) -> float | None:
+    """Any of the three formats (RFC 9110 5.6.7), since the epoch; None for what is no date."""
     try:
-        since = parsedate_to_datetime(header)
+        found = parsedate_to_datetime(date)
     except ValueError:
         return None
-    if since.tzinfo is None:
-        since = since.replace(tzinfo=UTC)
-    return validators.modified_s > since.timestamp()
+    return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).timestamp()

@@ -13,7 +13,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from aircheck.errors import ConfigError
+from aircheck.errors import ConfigError, reason_of
 from aircheck.faces.raw_connection import offer_connections
 from aircheck.tasks import TaskGroup
 
@@ -176,7 +176,7 @@ def _listen(host: str, port: int) -> socket.socket:
         )
     except OSError as error:
         raise ListenError(
-            f"cannot listen for HTTP on {host}:{port}: {error.strerror or error}",
+            f"cannot listen for HTTP on {host}:{port}: {reason_of(error)}",
             remedy="stop the program that has this port, or choose another one in the settings",
         ) from error
     # Accepted connections inherit these: a client that lost its network does not hold a file open for hours.

@@ -102,8 +102,8 @@ class HoldBack:
             self._is_said = True
             _log.info(
                 "publisher sends faster than it can be recorded and is held back stream=%s session=%s"
-                " ahead_s=%.0f",
+                " ahead_s=%d",
                 self._stream.name,
                 self._stream.facts.session_id,
-                self._stream.pace.lead_ns / 1e9,
+                self._stream.pace.lead_ns // 1_000_000_000,
             )

@@ -89,6 +89,8 @@ class RtmpServer:
         self.notices: Counter[str] = Counter()
         """What was odd in the media of publishers, by kind."""
         self.accepted = 0
+        self.dropped_for_viewers = 0
+        """Packets that viewers who are gone missed."""
         self.on_session_ended: list[Callable[[str], None]] = []
         """Called with the id of each session that has ended, after its streams have."""
         self._authenticator = AdobeAuthenticator()
@@ -154,6 +156,12 @@ class RtmpServer:
                 while self._leaving:
                     self._gone.clear()
                     await self._gone.wait()
+
+    @property
+    def viewer_dropped_packets(self) -> int:
+        """What slow viewers missed since the start."""
+        viewers = (viewer for session in self.sessions.values() for viewer in session.viewers.values())
+        return self.dropped_for_viewers + sum(viewer.dropped_packets for viewer in viewers)
 
     def count_refused(self, reason: str) -> None:
         self.refused[reason] += 1

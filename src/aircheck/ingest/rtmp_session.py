@@ -44,6 +44,8 @@ OUTPUT_MAX_BYTES = 32 * 1024 * 1024
 class Viewer(Protocol):
     """Somebody who plays over this connection (implemented by playback)."""
 
+    dropped_packets: int
+
     def start(self) -> None: ...
     def stop(self) -> None: ...
     def pause(self, is_paused: bool) -> None: ...
@@ -463,7 +465,10 @@ class RtmpSession:
     def _forget_viewer(self, stream_id: int) -> Viewer | None:
         if (attempt := self._watching.pop(stream_id, None)) is not None:
             self._server.registry.viewer_left(attempt)
-        return self.viewers.pop(stream_id, None)
+        viewer = self.viewers.pop(stream_id, None)
+        if viewer is not None:
+            self._server.dropped_for_viewers += viewer.dropped_packets
+        return viewer
 
     def _unpublish(self, stream_id: int, reason: EndReason) -> None:
         publication = self.publications.pop(stream_id)

@@ -113,6 +113,15 @@ def parse_adts_config(data: Payload) -> bytes:
     return build_config(object_type, _rate_of(data[2] >> 2 & 15), _CHANNELS[layout] or 2)
 
 
+def without_adts(data: bytes) -> bytes:
+    """The raw frames of one or more ADTS frames; what is none is left. Raises BitstreamError."""
+    if not is_adts(data):
+        return data
+    if (data[3] & 3) << 11 | data[4] << 3 | data[5] >> 5 == len(data):
+        return data[_ADTS_HEADER_BYTES if data[1] & 1 else _ADTS_HEADER_BYTES + 2 :]
+    return b"".join(split_adts(data))
+
+
 def split_adts(data: Payload) -> Iterator[memoryview]:
     """The raw frames of one or more ADTS frames. Raises BitstreamError where the chain breaks."""
     view = memoryview(data)

@@ -15,6 +15,7 @@ from typing import Protocol
 from aircheck.facts import EndReason
 from aircheck.hub.stream import Stream
 from aircheck.media.packet import Batch, Packet
+from aircheck.media.track import Track
 from aircheck.playback.flv_mux import FlvMuxer
 
 _log = logging.getLogger(__name__)
@@ -47,12 +48,14 @@ class RtmpViewer:
 
     def __init__(self, stream: Stream, sink: RtmpSink, stream_id: int) -> None:
         self.dropped_packets = 0
+        """What it missed because it is slow."""
         self.is_paused = False
         self._stream = stream
         self._sink = sink
         self._stream_id = stream_id
         self._muxer: FlvMuxer | None = None
         self._needs_key = True
+        self._is_slow = False
         self._origin_ms: int | None = None
 
     def start(self) -> None:
@@ -72,7 +75,7 @@ class RtmpViewer:
         if self.is_paused:
             return
         if self._sink.pending_bytes > BACKLOG_MAX_BYTES and not self._needs_key:
-            self._needs_key = True
+            self._needs_key = self._is_slow = True
             _log.info("viewer is slow stream=%s session=%s", self._stream.name, self._sink.session_id)
         if batch.tracks_changed:
             self._muxer = None
@@ -95,14 +98,21 @@ class RtmpViewer:
 
     def _from_key(self, packets: Sequence[Packet]) -> Sequence[Packet]:
         """What may be sent to a viewer that waits for a key frame: all from one on."""
-        video = self._stream.primary_video
+        start = self._first_key(packets)
+        if self._is_slow:
+            self.dropped_packets += start
+        if start < len(packets):
+            self._needs_key = self._is_slow = False
+        return packets[start:]
+
+    def _first_key(self, packets: Sequence[Packet]) -> int:
+        """Where a viewer may begin; behind the last packet if nowhere."""
         if self._sink.pending_bytes > BACKLOG_MAX_BYTES // 2:
-            self.dropped_packets += len(packets)
-            return ()
-        for i, packet in enumerate(packets):
-            if video is None or (packet.is_keyframe and packet.track.id == video.id):
-                self._needs_key = False
-                self.dropped_packets += i
-                return packets[i:]
-        self.dropped_packets += len(packets)
-        return ()
+            return len(packets)
+        video = self._stream.primary_video
+        keys = (i for i, packet in enumerate(packets) if _is_entry(packet, video))
+        return next(keys, len(packets))
+
+
+def _is_entry(packet: Packet, video: Track | None) -> bool:
+    return video is None or (packet.is_keyframe and packet.track.id == video.id)

@@ -30,6 +30,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from aircheck.words import file_size
+
 _log = logging.getLogger(__name__)
 
 BEGIN_BYTES = 16 * 1024 * 1024
@@ -269,7 +271,7 @@ def _unmounted(directory: Path) -> OSError:
 
 def reserve_told(free_bytes: int, reserve_bytes: int) -> str:
     """Why a recording is refused, in words."""
-    return f"{free_bytes // 1_000_000} MB are free, and {reserve_bytes // 1_000_000} MB are kept in reserve"
+    return f"{file_size(free_bytes)} are free, and {file_size(reserve_bytes)} are kept in reserve"
 
 
 def _free_bytes(directory: Path) -> int:

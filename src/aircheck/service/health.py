@@ -56,6 +56,11 @@ class NodeStatus:
     catalog: CatalogStatus = field(default_factory=CatalogStatus)
     backend_calls: Mapping[str, int] = field(default_factory=dict)
     """Questions to the backend and news for it, by what became of them; empty without one."""
+    log_records: Mapping[str, int] = field(default_factory=dict)
+    """By level."""
+    dropped_log_lines: int = 0
+    viewer_dropped_packets: int = 0
+    """What viewers by RTMP missed because they are slow."""
 
 
 class LiveNode(Protocol):

@@ -15,6 +15,7 @@ from aircheck.hub.registry import Registry
 from aircheck.hub.stream import Stream
 from aircheck.hub.subscriber import Subscriber
 from aircheck.ingest.rtmp_server import RtmpServer
+from aircheck.observability import LineWriter
 from aircheck.recording.conversion import AudioConversion
 from aircheck.recording.hooks import Hooks
 from aircheck.recording.move import Move
@@ -203,6 +204,7 @@ class LiveState:
         peers: Peers | None = None,
         refused_pages: Callable[[], Mapping[str, int]] = dict,
         http_connections: Callable[[], int],
+        log: LineWriter | None = None,
         loop_lag: Callable[[], tuple[float, float]],
     ) -> None:
         self._peers = peers
@@ -214,6 +216,7 @@ class LiveState:
         self._hooks = hooks
         self._backend = backend
         self._http_connections = http_connections
+        self._log = log
         self._loop_lag = loop_lag
 
     def status(self) -> NodeStatus:
@@ -236,6 +239,9 @@ class LiveState:
             },
             catalog=self._journal.status(),
             backend_calls=calls,
+            log_records={} if self._log is None else dict(self._log.records),
+            dropped_log_lines=0 if self._log is None else self._log.dropped_lines,
+            viewer_dropped_packets=self._rtmp.viewer_dropped_packets,
             hooks=self._hooks.status(),
             transcoded=self._recorder.audio.counters.by_outcome(),
             loop_lag_s=lag_s,

@@ -19,8 +19,8 @@ class WebRtcSettings(Section):
         default=Listen("127.0.0.1", 8189),
         description="Address and port of all WebRTC media, by UDP and by TCP. `0.0.0.0:8189` is reached from "
         "elsewhere, `[::]:8189` by IPv6 too. Answers list the addresses of the port. Empty: no WebRTC. On "
-        "127.0.0.1 UDP is open on all addresses to this machine alone, which the kernel sees to: Firefox sends "
-        "nothing to 127.0.0.1 itself.",
+        "127.0.0.1 UDP is open on all addresses to this machine alone, which the kernel sees to: Firefox "
+        "sends nothing to 127.0.0.1 itself.",
     )
     public_addresses: tuple[str, ...] = Field(
         default=(),

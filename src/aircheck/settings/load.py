@@ -232,11 +232,12 @@ def _known(path: tuple[str, ...]) -> str:
     if homes:
         return f"{key} belongs to {' or '.join(homes)}."
     listing = f"Known {f'in [{table[0]}]' if table else 'tables'}: {', '.join(keys)}."
-    return _did_you_mean(key, keys) or listing
+    # A key is short: two letters swapped are much of it.
+    return _did_you_mean(key, keys, likeness=0.6) or listing
 
 
-def _did_you_mean(name: str, known: list[str]) -> str:
-    close = get_close_matches(name, known, n=1, cutoff=0.7)
+def _did_you_mean(name: str, known: list[str], *, likeness: float = 0.7) -> str:
+    close = get_close_matches(name, known, n=1, cutoff=likeness)
     return f"Did you mean {close[0]}?" if close else ""
 
 

@@ -127,7 +127,7 @@ class Peers:
             received_packets=self.port.received_packets,
             received_bytes=self.port.received_bytes,
             sent_packets=sent,
-            dropped=dict(self.errors),
+            dropped=dict(self.errors + Counter(buffer_full=self.port.overflowed())),
             media=dict(media),
         )
 

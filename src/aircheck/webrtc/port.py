@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import struct
 from collections import Counter
 
 from aircheck.clock import Clock
@@ -36,6 +37,9 @@ MAX_TCP_PEERS = 512
 _PORT_ATTEMPTS = 20
 _SO_SNDBUFFORCE = 32
 _SO_RCVBUFFORCE = 33
+_SO_MEMINFO = 55
+_MEMINFO = struct.Struct("9I")
+"""Nine counts of a socket, the last of which is of packets that it dropped (linux/sock_diag.h)."""
 
 
 class Port:
@@ -95,6 +99,16 @@ class Port:
             self._loop.remove_reader(self._sock.fileno())
             self._sock.close()
             self._sock = None
+
+    def overflowed(self) -> int:
+        """Packets that came faster than they were taken, for which the kernel had no room, so far."""
+        if self._sock is None:
+            return 0
+        try:
+            counts = self._sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+        except OSError:
+            return 0  # a kernel that does not tell
+        return int(_MEMINFO.unpack(counts)[-1])
 
     # whose packets are whose
 

@@ -84,6 +84,9 @@ class Publisher:
         self._sources = Sources(self.tracks)
         self._feedback = Feedback(self.tracks, transport, max_bitrate_bps=max_bitrate_bps)
         self._twcc_id = _transport_wide_id(lines)
+        self._pictures_tell_for_sound = any(
+            not track.is_video and not track.tells_sending for track in self.tracks
+        )
         self._hold_s = hold_s
         self._held: list[Frame] | None = [] if len(self.tracks) > 1 and hold_s > 0 else None
         self._held_since_s = 0.0
@@ -129,8 +132,12 @@ class Publisher:
             return
         track, original_type = source.track, source.original_types.get(payload_type)
         if original_type is None:
-            if extension_at != start and (track.clock.offset_s is None or not track.is_video):
-                track.note_capture(timestamp, packet, extension_at, start)
+            if extension_at != start and (
+                track.clock.offset_s is None
+                or not track.is_video
+                or (self._pictures_tell_for_sound and second & MARKER)
+            ):
+                track.note_capture(timestamp, packet, extension_at, start, now_s)
             track.receive(
                 sequence_number, (timestamp, second & MARKER, payload_type, packet, start, end), now_s
             )

@@ -105,6 +105,7 @@ class ReceiveTrack:
         self.needs_key = self.is_video
         self.keyframe_asked_s = float("-inf")
         self.counters = TrackCounters()
+        self._sender = sync.sender
         self._send_time_id = line.extensions.get(ABS_SEND_TIME_URI, 0)
         self._sent_after_id = line.extensions.get(TRANSMISSION_OFFSET_URI, 0)
         self._formats = {one.payload_type: one for one in line.formats}
@@ -142,17 +143,38 @@ class ReceiveTrack:
         for one in push(sequence_number, item, now_s):
             self._next(one)
 
-    def note_capture(self, timestamp: int, packet: bytes, extension_at: int, start: int) -> None:
-        """When this was captured by the sender's clock, if header extensions tell."""
+    def note_capture(
+        self, timestamp: int, packet: bytes, extension_at: int, start: int, now_s: float
+    ) -> None:
+        """When this was captured by the sender's clock, if header extensions tell, of this or of pictures."""
         at = find_extension(packet, self._send_time_id, extension_at, start) if self._send_time_id else 0
-        if not at or at + SIZE_BYTES > start:
+        sent_s: float | None = None
+        if at and at + SIZE_BYTES <= start:
+            sent_s = read_abs_send_time_s(packet, at)
+        if self.is_video:
+            self._note_picture(timestamp, packet, extension_at, start, sent_s, now_s)
             return
-        captured_s = read_abs_send_time_s(packet, at)
-        if not self.is_video:
-            captured_s -= SOUND_FRAME_S
-        elif self._sent_after_id and (at := find_extension(packet, self._sent_after_id, extension_at, start)):
-            captured_s -= read_transmission_offset(packet, at) / self.clock.clock_rate
-        self.clock.captured(timestamp, captured_s)
+        if sent_s is None:
+            sent_s = self._sender.at(now_s)
+        if sent_s is not None:
+            self.clock.captured(timestamp, sent_s - SOUND_FRAME_S)
+
+    def _note_picture(
+        self, timestamp: int, packet: bytes, extension_at: int, start: int, sent_s: float | None, now_s: float
+    ) -> None:
+        if sent_s is None:
+            return
+        self._sender.told(sent_s, now_s)
+        if self.clock.offset_s is not None:
+            return
+        if self._sent_after_id and (at := find_extension(packet, self._sent_after_id, extension_at, start)):
+            sent_s -= read_transmission_offset(packet, at) / self.clock.clock_rate
+        self.clock.captured(timestamp, sent_s)
+
+    @property
+    def tells_sending(self) -> bool:
+        """Whether header extensions tell when packets were sent."""
+        return bool(self._send_time_id)
 
     def follow(self, ssrc: int, now_s: float) -> None:
         """From now on the line is fed by this source."""

@@ -11,7 +11,7 @@ keeps its pace.
 from __future__ import annotations
 
 from aircheck.media.timeline import nearest
-from aircheck.wire.rtp.send_times import WRAP_S
+from aircheck.webrtc.sender_clock import SenderClock, nearest_s
 
 ORIGIN_S = 1
 """Where the timeline begins: what was captured a little earlier but came later has its place too."""
@@ -102,7 +102,7 @@ class TrackClock:
         if known_s is None:
             self.capture_skew_s = skew_s
             return
-        later_s = _nearest_s(skew_s - known_s)
+        later_s = nearest_s(skew_s - known_s)
         if self.offset_s is not None and later_s > STANDSTILL_S:
             self._fall_behind(clock, later_s)
             return
@@ -158,6 +158,7 @@ class LipSync:
 
     def __init__(self) -> None:
         self.clocks: list[TrackClock] = []
+        self.sender = SenderClock()
         self.ignored_reports = 0
         self._began_s: float | None = None
 
@@ -235,7 +236,7 @@ class LipSync:
         assert master.offset_s is not None
         arrival_s = self._by_arrival(clock, master)
         offset_s = master.offset_s + clock.capture_skew_s - master.capture_skew_s
-        later_s = _nearest_s(offset_s - arrival_s)
+        later_s = nearest_s(offset_s - arrival_s)
         return arrival_s + later_s if abs(later_s) < JUMP_S else None
 
     def _by_reports(self, clock: TrackClock, master: TrackClock) -> float | None:
@@ -251,8 +252,3 @@ class LipSync:
         assert clock.arrival_skew_s is not None
         assert master.arrival_skew_s is not None
         return master.offset_s + clock.arrival_skew_s - master.arrival_skew_s
-
-
-def _nearest_s(difference_s: float) -> float:
-    """The difference of two times that are known modulo `WRAP_S`, as the smaller step in either direction."""
-    return (difference_s + WRAP_S / 2) % WRAP_S - WRAP_S / 2

@@ -13,6 +13,7 @@ import pytest
 from helpers.fake_peers import OFFER, FakePeers
 from helpers.live_node import LiveNode
 from helpers.packets import av_batches
+from helpers.patience import until
 from helpers.recorder_rig import MemoryJournal, feed
 from hypothesis import given
 from hypothesis import strategies as st
@@ -283,7 +284,7 @@ async def test_recording_without_media_has_no_name_at_the_end(node: LiveNode, pa
 async def test_publishing_is_told_when_all_that_was_announced_flows(
     node: LiveNode, page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams_module, "READY_CHECKS", 1000)
+    monkeypatch.setattr(streams_module, "READY_CHECKS", 100_000)
     await page.connect()
     await page.publish()
     stream = node.publish("cam", stream_id="m1")
@@ -292,7 +293,7 @@ async def test_publishing_is_told_when_all_that_was_announced_flows(
     await asyncio.sleep(0.1)
     assert page.statuses == []
     await feed(stream, av_batches(400))
-    await asyncio.sleep(0.1)
+    await until(lambda: page.statuses)
     assert page.statuses == [("PUBLISHING", "")]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from aircheck.containers.cut.indexed import cut_by_index
@@ -40,7 +41,9 @@ def cut(
     except FileExistsError:
         raise
     except BaseException:
-        target.unlink(missing_ok=True)
+        # Where it could not be made it cannot be removed either; the first error is the one to tell.
+        with suppress(OSError):
+            target.unlink(missing_ok=True)
         raise
 
 

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from itertools import chain
+from math import ceil, floor
 from typing import Any
 
 import av
 
 from aircheck.containers.cut.elementary import Lane, turned_up_late
 from aircheck.containers.cut.source import Source, ViewFile
+from aircheck.containers.lane import BEFORE_EVERYTHING
 from aircheck.containers.mpegts.packets import LEAD_TICKS
 from aircheck.containers.recover import FileStart, ForeignFileError, read_start
 from aircheck.errors import ContainerError
@@ -22,6 +24,12 @@ _FORMATS = "mov,matroska,flv,mpegts,mpeg,avi,ogg,wav,mp3,aac,ac3,flac"
 """Containers that are read: none that leads to other files, as playlists do."""
 _HEADER_TELLS_ALL = {"analyzeduration": "500000", "fpsprobesize": "0"}
 """For files of ours: no need to look for tracks and their configurations in megabytes of media."""
+_DECODED = {
+    ".webm": {"codec_whitelist": "none"},
+    ".ts": {"codec_whitelist": "aac,mp3,mp3float,opus,libopus,ac3"},
+}
+"""Likewise: libavformat decodes pictures to learn how far they are out of order. No codec of WebM has that,
+and MPEG-TS has the time of decoding; its sound may say what it is in its frames only."""
 _LOOK_BACK_S = (1, 4, 12, 40, 120, 600)
 """Seeking in MPEG-TS knows no key frames, and sound may lie before the picture that it belongs to."""
 _MICROSECONDS = 1_000_000
@@ -57,8 +65,10 @@ class Demuxer:
         file: Any = str(source.path) if source.view is None else ViewFile(source.view())
         try:
             options = {"format_whitelist": _FORMATS}
-            if source.path.suffix != ".ts" and _start_of(source) is not None:
-                options |= _HEADER_TELLS_ALL
+            if _start_of(source) is not None:
+                options |= _DECODED.get(source.path.suffix, {})
+                if source.path.suffix != ".ts":
+                    options |= _HEADER_TELLS_ALL
             container: Any = av.open(file, options=options)
         except av.FileNotFoundError as error:
             raise FileNotFoundError(error.errno, error.strerror, str(source.path)) from error
@@ -66,7 +76,7 @@ class Demuxer:
             reason = getattr(error, "strerror", None) or error
             raise ContainerError(
                 f"{source.path} is no media file that can be read: {reason}",
-                remedy="`aircheck recover` makes recordings whole that a crash tore",
+                remedy="name a media file; `aircheck recover` makes a recording whole that a crash tore",
             ) from error
         try:
             with container:
@@ -109,14 +119,15 @@ class Demuxer:
         """
         read: list[Packet] = []
         key: Packet | None = None
+        last = floor(start_s * self._primary.timescale)
         for packet in packets:
             is_primary = packet.track is self._primary
-            if is_primary and packet.is_keyframe and seconds(packet.track, packet.pts) <= start_s:
+            if is_primary and packet.is_keyframe and packet.pts <= last:
                 key = packet
                 read = [key, *_due_from(key, (one for one in read if one.track is not key.track))]
                 continue
             read.append(packet)
-            if is_primary and seconds(packet.track, packet.dts) > start_s:
+            if is_primary and packet.dts > last:
                 break
         return read if key is None else list(_due_from(key, read)), key
 
@@ -165,11 +176,13 @@ def seconds(track: Track, ticks: int) -> Fraction:
 def _due_from(key: Packet, packets: Iterable[Packet]) -> Iterator[Packet]:
     """Without what is due on other tracks before the key frame is."""
     begin_s = seconds(key.track, key.pts)
-    return (
-        packet
-        for packet in packets
-        if packet.track is key.track or seconds(packet.track, packet.pts) >= begin_s
-    )
+    begins = {key.track.id: BEFORE_EVERYTHING}
+    for packet in packets:
+        begin = begins.get(packet.track.id)
+        if begin is None:
+            begin = begins[packet.track.id] = ceil(begin_s * packet.track.timescale)
+        if packet.pts >= begin:
+            yield packet
 
 
 def _until(packets: Iterator[Packet], end_s: Fraction, tracks: tuple[Track, ...]) -> Iterator[Packet]:
@@ -177,21 +190,21 @@ def _until(packets: Iterator[Packet], end_s: Fraction, tracks: tuple[Track, ...]
 
     Where one needs a later picture, the pictures up to that one are there as well.
     """
-    ends_s = {track.id: end_s for track in tracks}
+    ends = {track.id: ceil(end_s * track.timescale) for track in tracks}
+    lasts = {track.id: floor((end_s + _MARGIN_S) * track.timescale) for track in tracks}
     late: dict[int, list[Packet]] = {track.id: [] for track in tracks}
     done: set[int] = set()
     for packet in packets:
-        number, dts_s = packet.track.id, seconds(packet.track, packet.dts)
-        if seconds(packet.track, packet.pts) < ends_s[number]:
-            yield from late[number]
-            ends_s[number] = max(
-                ends_s[number], *(seconds(one.track, one.pts) for one in late[number]), end_s
-            )
-            late[number] = []
+        number = packet.track.id
+        if packet.pts < ends[number]:
+            if late[number]:
+                yield from late[number]
+                ends[number] = max(ends[number], *(one.pts for one in late[number]))
+                late[number] = []
             yield packet
-        elif dts_s < ends_s[number]:
+        elif packet.dts < ends[number]:
             late[number].append(packet)
         else:
             done.add(number)
-        if len(done) == len(tracks) or dts_s > end_s + _MARGIN_S:
+        if len(done) == len(ends) or packet.dts > lasts[number]:
             return

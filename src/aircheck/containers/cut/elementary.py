@@ -28,6 +28,7 @@ class Lane:
         base = Fraction(stream.time_base)
         timescale = base.denominator if base.numerator == 1 else _MICROSECONDS
         self._ticks = base * timescale
+        self._is_in_ticks = self._ticks == 1
         self._zero = round(zero_s * timescale)
         self.track, self._framing = _describe(number, stream, timescale)
         self._waiting: list[Packet] = []
@@ -68,7 +69,7 @@ class Lane:
             yield packet
 
     def _time(self, ticks: int) -> int:
-        return int(ticks * self._ticks) - self._zero if self._ticks != 1 else ticks - self._zero
+        return (ticks if self._is_in_ticks else int(ticks * self._ticks)) - self._zero
 
     def _frame(self, packet: Any) -> bytes:
         data = bytes(packet)
@@ -126,9 +127,9 @@ def _config_of(codec: Codec, extradata: bytes, context: Any) -> tuple[bytes, _Fr
         case Codec.H264 | Codec.H265 if extradata[:3] in (b"\0\0\1", b"\0\0\0"):
             return _config_of_annex_b(codec, extradata), _annex_b_framing(codec)
         case Codec.AAC if not extradata:
-            return aac.build_config(2, context.sample_rate, context.layout.nb_channels), _without_adts
+            return aac.build_config(2, context.sample_rate, context.layout.nb_channels), aac.without_adts
         case Codec.AAC:
-            return extradata, _without_adts
+            return extradata, aac.without_adts
         case Codec.FLAC:
             return flac.find_stream_info(extradata), None
         case _:
@@ -160,7 +161,3 @@ def _annex_b_framing(codec: Codec) -> _Framing:
         return h264.join_length_prefixed(units)
 
     return framing
-
-
-def _without_adts(data: bytes) -> bytes:
-    return b"".join(aac.split_adts(data)) if aac.is_adts(data) else data

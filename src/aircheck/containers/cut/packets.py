@@ -159,14 +159,19 @@ def _packets(timeline: Timeline[Demuxer], wanted: Range) -> Iterator[Packet]:
     """All pieces with the first one's tracks, on the timeline."""
     tracks = timeline.first.tracks
     for piece in timeline.pieces(wanted):
+        shifts = [round(piece.by_s * track.timescale) for track in tracks]
         for packet in piece.reader.packets(piece.start_s, piece.end_s):
-            track = tracks[packet.track.id]
+            number = packet.track.id
+            track, shift = tracks[number], shifts[number]
             if piece.is_tail and track.is_video:
                 continue
             if piece.hides_lead and not track.is_video and packet.pts < 0:
                 continue
-            shift = round(piece.by_s * track.timescale)
-            yield Packet(track, packet.pts + shift, packet.dts + shift, packet.is_keyframe, packet.data)
+            if shift or track is not packet.track:
+                packet = Packet(
+                    track, packet.pts + shift, packet.dts + shift, packet.is_keyframe, packet.data
+                )
+            yield packet
 
 
 def _batches(packets: Iterator[Packet]) -> Iterator[list[Packet]]:

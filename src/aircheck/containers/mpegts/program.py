@@ -8,8 +8,9 @@ from aircheck.containers.mpegts.header import CLOCK_RATE
 from aircheck.containers.mpegts.packets import PAT_PID, PMT_PID, PacketRun
 from aircheck.containers.mpegts.psi import pat, section_packet
 
-DECODER_DELAY_TICKS = 63_000
-"""How long before its decoding time a picture has arrived; more than other tracks lag behind in the file."""
+DECODER_DELAY_TICKS = 81_000
+"""How long before its decoding time a picture has arrived: other tracks lie up to half of that behind it in
+the file, and may have been sent as late again. No decoder has to keep anything for more than a second."""
 
 _TABLES_INTERVAL_TICKS = CLOCK_RATE * 9 // 20
 _NEVER = -(1 << 80)

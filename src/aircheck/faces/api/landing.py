@@ -16,6 +16,7 @@ from aircheck.faces.api.models import rfc3339, segment_url
 from aircheck.facts import EndReason, RecordingState, SegmentFacts, SegmentState
 from aircheck.service.health import VolumeStatus
 from aircheck.service.recordings import UNFINISHED, RecordingDetail
+from aircheck.words import clock_time, file_size
 
 FILES_SHOWN = 3
 """Of a recording; the others are folded away. A recording that rotates has one a minute, perhaps."""
@@ -153,7 +154,8 @@ def _row(detail: RecordingDetail) -> str:
     return (
         f'<tr><td class="name">{name}<td><time datetime="{started}">{shown} UTC</time>'
         f'<td><span class="state {state}">{word}</span>{_gaps(recording.gaps)}'
-        f'<td class="number">{_length(recording.duration_ms)}<td class="number">{size(recording.size_bytes)}'
+        f'<td class="number">{clock_time(recording.duration_ms)}'
+        f'<td class="number">{file_size(recording.size_bytes)}'
         f'<td class="files">{_files(detail)}'
     )
 
@@ -197,18 +199,3 @@ def _why_none(detail: RecordingDetail) -> str:
         return "its first media is awaited"
     reason = detail.facts.end_reason
     return "" if reason is None else _REASONS.get(reason, reason.value.replace("_", " "))
-
-
-def _length(duration_ms: int) -> str:
-    seconds = duration_ms // 1000
-    return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
-
-
-def size(size_bytes: int) -> str:
-    """`0 B`, `12.3 MB`: powers of 1000, as file managers show them."""
-    shown, unit = float(size_bytes), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if shown < 1000 or unit == "TB":
-            break
-        shown /= 1000
-    return f"{shown:.0f} {unit}" if unit == "B" else f"{shown:.1f} {unit}"

@@ -82,6 +82,9 @@ METRICS = {
             "Questions to the backend (asked, refused), news for it (told, dropped), and calls that failed.",
             ("outcome",),
         ),
+        _counter("aircheck_log_records", "What was logged; an error is worth a look at the log.", ("level",)),
+        _counter("aircheck_log_lines_dropped", "Lines of the log that nobody took in time."),
+        _counter("aircheck_rtmp_viewer_dropped_packets", "Packets that slow viewers by RTMP missed."),
         _gauge("aircheck_event_loop_lag_seconds", "How late the event loop ran its last timer."),
         _gauge("aircheck_event_loop_lag_max_seconds", "The largest lag since this node was started."),
         _counter("aircheck_stream_received_bytes", "Media received since the publication.", _STREAM),
@@ -141,7 +144,7 @@ METRICS = {
         _counter("aircheck_webrtc_sent_packets", "RTP packets sent to viewers."),
         _counter(
             "aircheck_webrtc_dropped_packets",
-            "Packets that were garbage, forged, replayed, of nobody, or came too early.",
+            "Packets that were garbage, forged, replayed, of nobody, came too early, or faster than taken.",
             ("reason",),
         ),
         _counter(
@@ -198,7 +201,9 @@ class NodeCollector(Collector):
     def _node_rows(self) -> Iterator[tuple[str, Iterable[Row]]]:
         node = self._services.health.node()
         states = Counter(recording.state.value for recording in self._services.recordings.active())
-        errors = self._errors + Counter(node.errors)
+        # Kinds that are 0 as well: an alarm needs to see the first one come.
+        errors = Counter(node.errors)
+        errors.update(self._errors)
         yield "aircheck_build_info", _one(1, __version__)
         yield "aircheck_uptime_seconds", _one(self._services.health.uptime_s)
         yield "aircheck_streams", _one(len(self._services.streams.list()))
@@ -211,6 +216,9 @@ class NodeCollector(Collector):
         yield "aircheck_catalog_commit_seconds", _one(node.catalog.last_commit_s)
         yield "aircheck_catalog_commit_max_seconds", _one(node.catalog.max_commit_s)
         yield "aircheck_backend_calls", _by_key(node.backend_calls)
+        yield "aircheck_log_records", _by_key(node.log_records)
+        yield "aircheck_log_lines_dropped", _one(node.dropped_log_lines)
+        yield "aircheck_rtmp_viewer_dropped_packets", _one(node.viewer_dropped_packets)
         yield "aircheck_event_loop_lag_seconds", _one(node.loop_lag_s)
         yield "aircheck_event_loop_lag_max_seconds", _one(node.max_loop_lag_s)
 

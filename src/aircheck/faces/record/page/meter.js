@@ -9,7 +9,7 @@ const SPOKEN_EVERY_MS = 500;
 export class Meter {
   #element;
   #bar;
-  #context;
+  #context = null;
   #frame = 0;
   #shown_db = FLOOR_DB;
   #spoken_at = 0;
@@ -45,7 +45,9 @@ export class Meter {
 
   stop() {
     cancelAnimationFrame(this.#frame);
-    if (this.#context?.state !== "closed") this.#context?.close();
+    // Not twice: its state says so only when it is done.
+    this.#context?.close();
+    this.#context = null;
     this.#show(FLOOR_DB, 0);
   }
 
