@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -215,10 +214,11 @@ def test_files_that_have_nothing_to_do_with_each_other_are_put_back_to_back(tmp_
     assert float(found[SECONDS * RATE].time_s) == pytest.approx(SECONDS, abs=0.03)
 
 
-def test_files_whose_sound_is_encoded_otherwise_are_not_joined(recording: Path, tmp_path: Path) -> None:
-    other = replace(pattern().audio, config=b"\x11\x88", channels=1)
-    packets = [replace(one, track=other) if one.track is pattern().audio else one for one in stream()]
-    record(tmp_path / "other.mp4", packets, (pattern().video, other))
+def test_files_whose_pictures_are_encoded_otherwise_are_not_joined(recording: Path, tmp_path: Path) -> None:
+    from aircheck.containers.test_pattern import Pattern, encode_pattern
+
+    other = encode_pattern(Pattern(duration_s=1, width=320, height=180))
+    record(tmp_path / "other.mp4", other.packets, (other.video, other.audio))
 
     with pytest.raises(ContainerError, match="encoded otherwise") as caught:
         join([Source(recording), Source(tmp_path / "other.mp4")], tmp_path / "joined.mp4")

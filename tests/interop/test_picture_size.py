@@ -64,7 +64,8 @@ def test_three_sizes_in_one_rtmp_session_are_one_file_that_chromium_plays_and_se
     file = server.path_of(segment)
     assert decode_complaints(file) == ""
     assert shown_sizes(file) == [(size, FRAMES) for size in SIZES]
-    assert server.log.count("pictures change within a file") == len(SIZES) - 1
+    changes = len(SIZES) - 1
+    wait_until("both in the log", lambda: server.log.count("pictures change within a file") == changes)
 
     query = {"url": server.http_url(segment["play_url"]), "seek": "0.5,2.5,5,1,3.5"}
     seen = watch_in_chromium(PLAYER, query, tmp_path)

@@ -43,6 +43,10 @@ def test_parameter_sets_must_stand_before_the_picture(units: tuple[bytes, ...], 
     assert carries_configuration(TRACK, framed(*units)) is carries
 
 
+def test_a_frame_is_looked_into_only_as_far_as_a_picture_may_lie() -> None:
+    assert not carries_configuration(TRACK, bytes(4 * 1000) + framed(SPS, PPS, IDR))
+
+
 def test_lengths_are_those_of_the_track() -> None:
     short = Track(1, Codec.H264, 1000, RECORD[:4] + b"\xfd" + RECORD[5:])
     assert carries_configuration(short, framed(SPS, PPS, IDR, size=2))

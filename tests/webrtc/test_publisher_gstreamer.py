@@ -88,17 +88,16 @@ def test_what_gstreamer_sends_is_decodable_frame_by_frame(
     assert (track.kind, track.width, track.height) == (Kind.VIDEO, 640, 360)
 
 
-def test_parameter_sets_do_not_stay_in_the_access_units(tmp_path: Path) -> None:
+def test_parameter_sets_stand_once_before_each_key_frame_and_nowhere_else(tmp_path: Path) -> None:
     frames = frames_of_pipeline(
         tmp_path, f"{_H264} ! rtph264pay config-interval=-1", FORMATS[Codec.H264].payload_type
     )
     publication, seen = Publication(new_stream(), [SendTrack(line("0", Codec.H264), frames)]), Batches()
     publication.stream.subscribe(seen)
     publication.run_to_end()
-    kinds = {
-        h264.nal_unit_type(unit)
-        for batch in seen.batches
-        for packet in batch.packets
-        for unit in h264.split_nal_units(packet.data)
-    }
-    assert kinds <= {h264.NAL_SLICE, h264.NAL_IDR, h264.NAL_SEI}
+    assert any(packet.is_keyframe for batch in seen.batches for packet in batch.packets)
+    for packet in (packet for batch in seen.batches for packet in batch.packets):
+        kinds = [h264.nal_unit_type(unit) for unit in h264.split_nal_units(packet.data)]
+        sets = [h264.NAL_SPS, h264.NAL_PPS] if packet.is_keyframe else []
+        assert kinds[: len(sets)] == sets
+        assert set(kinds[len(sets) :]) <= {h264.NAL_SLICE, h264.NAL_IDR, h264.NAL_SEI}

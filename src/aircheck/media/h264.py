@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -166,11 +167,17 @@ def nal_unit_type(nal_unit: Payload) -> int:
     return nal_unit[0] & 0x1F
 
 
-def split_nal_units(access_unit: Payload, nal_length_size: int = 4) -> Iterator[memoryview]:
-    """The NAL units of a length-prefixed access unit, empty ones left out. Raises BitstreamError."""
+def split_nal_units(
+    access_unit: Payload, nal_length_size: int = 4, most: int = sys.maxsize
+) -> Iterator[memoryview]:
+    """The NAL units of a length-prefixed access unit, empty ones left out. Raises BitstreamError.
+
+    It is looked at up to so many units, empty ones too.
+    """
     view = memoryview(access_unit)
     position, end = 0, len(view)
-    while position < end:
+    while position < end and most > 0:
+        most -= 1
         start = position + nal_length_size
         position = start + int.from_bytes(view[position:start], "big")
         if start > end or position > end:

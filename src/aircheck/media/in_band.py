@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import islice
 
 from aircheck.media import av1, h264, h265
 from aircheck.media.bits import BitstreamError
 from aircheck.media.packet import Payload
 from aircheck.media.track import Codec, Track
+
+_MAX_UNITS = 64
+"""So many NAL units or OBUs, empty ones too, are looked at for the first one of a picture."""
 
 
 def carries_configuration(track: Track, key_frame: Payload) -> bool:
@@ -29,7 +33,8 @@ def carries_configuration(track: Track, key_frame: Payload) -> bool:
                 slices = range(h265.NAL_VPS)
                 return _is_before(key_frame, _nal_length_size(track), h265.nal_unit_type, needed, slices)
             case Codec.AV1:
-                return av1.find_sequence_header(key_frame) is not None
+                kinds = (obu.type for obu in islice(av1.split_obus(key_frame), _MAX_UNITS))
+                return av1.OBU_SEQUENCE_HEADER in kinds
             case _:
                 return True  # VP8 and VP9 say all in each key frame
     return False
@@ -44,7 +49,7 @@ def _is_before(
     key_frame: Payload, length_size: int, type_of: Callable[[Payload], int], needed: set[int], slices: range
 ) -> bool:
     """Whether units of all these types stand before the first slice."""
-    for unit in h264.split_nal_units(key_frame, length_size):
+    for unit in h264.split_nal_units(key_frame, length_size, most=_MAX_UNITS):
         kind = type_of(unit)
         if kind in slices:
             break
