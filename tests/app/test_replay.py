@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from helpers.packets import av_batches
-from helpers.patience import until
+from helpers.patience import PATIENCE_S, until
 from helpers.recorder_rig import Rig, make_plan, payloads, sent
 from helpers.rtmp_peer import Peer
 from helpers.sound import g711_batches
@@ -95,16 +95,18 @@ async def test_a_replay_waits_for_a_disk_that_stands_still_and_loses_nothing(
     write = Mp4Writer.write
 
     def stalled_write(writer: Mp4Writer, packets: list) -> None:
-        go.wait(30)
+        go.wait(PATIENCE_S)
         write(writer, packets)
 
     monkeypatch.setattr(Mp4Writer, "write", stalled_write)
     batches = list(av_batches(900_000))
     async with running(tmp_path, make_plan(tmp_path, queue_max_bytes=MIB)) as node:
         replaying = asyncio.create_task(node.replay(batches))
-        await until(lambda: node.held_back_ns > 200_000_000)
-        assert MIB // 2 < node.recording.queued_bytes < 2 * MIB
-        go.set()
+        try:
+            await until(lambda: node.held_back_ns > 200_000_000)
+            assert MIB // 2 < node.recording.queued_bytes < 2 * MIB
+        finally:
+            go.set()
         await replaying
         facts, (segment,) = await node.finished()
     assert (facts.gaps, facts.dropped_packets) == (0, 0)
@@ -120,7 +122,7 @@ async def test_a_replay_waits_for_its_sound_to_be_transcoded(
     feed = AudioTranscoder.feed
 
     def stalled_feed(transcoder: AudioTranscoder, packets: list) -> list:
-        go.wait(30)
+        go.wait(PATIENCE_S)
         return feed(transcoder, packets)
 
     monkeypatch.setattr(AudioTranscoder, "feed", stalled_feed)

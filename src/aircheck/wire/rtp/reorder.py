@@ -35,7 +35,7 @@ RETRY_PER_ROUND_TRIP = 1.25
 LATE_MIN_S = 0.005
 """Packets that are late by less than that on average are not waited for."""
 
-TRIPS_BEHIND_PATIENCE = 3
+TRIPS_BEHIND_PATIENCE = 4
 """Nor any, where giving up comes sooner than so many round trips."""
 
 T = TypeVar("T")
@@ -253,10 +253,10 @@ class ReorderBuffer(Generic[T]):
 
         Packets that are only late are waited for where there is time to ask more than once after that, and
         for no longer than half of what asking takes. A second request leaves time for its answer. What that
-        did not bring is asked for four times a round trip: it is not much, and will be given up soon.
+        did not bring is asked for eight times a round trip: it is not much, and will be given up soon.
         """
         trip_s, retry_s = self.round_trip.seconds, self.round_trip.retry_s
         late_s = self._late_s if self._late_s >= LATE_MIN_S else 0.0
         first_s = min(late_s, trip_s / 2, max(0.0, self.give_up_s - TRIPS_BEHIND_PATIENCE * trip_s))
         second_s = max(RETRY_MIN_S, min(retry_s, self.give_up_s - retry_s))
-        return first_s, second_s, max(RETRY_MIN_S, trip_s / 4)
+        return first_s, second_s, max(RETRY_MIN_S, trip_s / 8)
