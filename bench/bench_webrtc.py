@@ -76,7 +76,7 @@ def aircheck(folder: Path, *, options: str) -> Iterator[Target]:
     configuration = folder / "aircheck.toml"
     listens = "\n".join(f'[{name}]\nlisten = "127.0.0.1:{port}"' for name, port in ports.items())
     configuration.write_text(
-        f'{listens}\n[http]\nlisten = "127.0.0.1:{http_port}"\n'
+        f'{listens}\npublic_addresses = ["127.0.0.1"]\n[http]\nlisten = "127.0.0.1:{http_port}"\n'
         f'[record]\ndir = "{record_dir}"\nname = "{{streamName}}"\n{options}\n'
     )
     command = [sys.executable, "-m", "aircheck", "serve", "--config", str(configuration)]

@@ -47,14 +47,24 @@ class PeersWorld:
     @classmethod
     @asynccontextmanager
     async def opened(
-        cls, *, host: str = "127.0.0.1", port: int = 0, access: AccessService | None = None, **rules: object
+        cls,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        public_addresses: tuple[str, ...] = ("127.0.0.1",),
+        access: AccessService | None = None,
+        **rules: object,
     ) -> AsyncIterator[PeersWorld]:
         registry = Registry()
         peers = Peers(
             registry,
             access or AccessService(),
             SystemClock(),
-            rules=PeerRules(back_buffer_bytes=1 << 24, **rules),  # type: ignore[arg-type]
+            rules=PeerRules(
+                back_buffer_bytes=1 << 24,
+                public_addresses=public_addresses if host == "127.0.0.1" else (),
+                **rules,  # type: ignore[arg-type]
+            ),
         )
         await peers.listen(host, port)
         try:

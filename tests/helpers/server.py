@@ -19,6 +19,10 @@ _WEBSDK_PORT = re.compile(r"ws://127\.0\.0\.1:(\d+)")
 _HTTP_PORT = re.compile(r"http://127\.0\.0\.1:(\d+)/")
 
 
+_WEBRTC = '[webrtc]\nlisten = "127.0.0.1:0"\npublic_addresses = ["127.0.0.1"]\n'
+"""By naming the address the UDP port is opened on loopback and nowhere else."""
+
+
 class ServerProcess:
     """`with ServerProcess(tmp_path) as server:` is a server that is ready; it is stopped in good order.
 
@@ -36,7 +40,7 @@ class ServerProcess:
         self._configuration = folder / "aircheck.toml"
         self._configuration.write_text(
             '[rtmp]\nlisten = "127.0.0.1:0"\n[http]\nlisten = "127.0.0.1:0"\n'
-            + ("" if "[webrtc]" in settings else '[webrtc]\nlisten = "127.0.0.1:0"\n')
+            + ("" if "[webrtc]" in settings else _WEBRTC)
             + ("" if "[websdk]" in settings else '[websdk]\nlisten = "127.0.0.1:0"\n')
             + f'[record]\ndir = "{self.record_dir}"\n'
             + "\n".join(record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,15 @@ STATE = "document.body.dataset.state"
 NOTICE = "document.getElementById('notice').textContent"
 SOURCES = "document.getElementById('preview').srcObject.getTracks().length"
 RESULT = "!document.getElementById('result').hidden"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """With media on loopback as it is by default: by every address of this machine, to this machine alone."""
+    settings = '[webrtc]\nlisten = "127.0.0.1:0"'
+    record = ['name = "{streamName}"']
+    with ServerProcess(tmp_path_factory.mktemp("server"), record=record, settings=settings) as running:
+        yield running
 
 
 @requires("firefox", "ffmpeg")

@@ -23,6 +23,7 @@ TOKEN = "s3cret"
 SETTINGS = f"""\
 [webrtc]
 listen = "127.0.0.1:0"
+public_addresses = ["127.0.0.1"]
 connect_timeout_s = 6
 idle_timeout_s = 6
 media_timeout_s = 9

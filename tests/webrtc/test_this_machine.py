@@ -27,7 +27,7 @@ def listed(answer: str) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("address", OWN)
 async def test_a_port_on_loopback_is_reached_by_all_addresses_of_the_machine(address: str) -> None:
-    async with PeersWorld.opened() as world:
+    async with PeersWorld.opened(public_addresses=()) as world:
         answer = await world.publish(offer())
         assert listed(answer) == {"udp": list(dict.fromkeys((*OWN, "127.0.0.1"))), "tcp": ["127.0.0.1"]}
         peer = await RawPeer.to(answer, (address, world.address[1]))
@@ -48,7 +48,7 @@ async def test_an_address_on_which_the_port_is_taken_costs_only_that() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.0.2", 0))
         assert open_for_this_machine(other.getsockname()[1]) is None
-        async with PeersWorld.opened(port=other.getsockname()[1]) as world:
+        async with PeersWorld.opened(port=other.getsockname()[1], public_addresses=()) as world:
             assert listed(await world.publish(offer()))["udp"] == ["127.0.0.1"]
 
 
