@@ -33,7 +33,6 @@ from typing import Any
 
 from clip import load_clip
 from process_cost import Cost, cost_of
-from scarce_memory import scarce_memory
 from servers import FORMATS, Server, aircheck, nginx_rtmp
 from vp9_clip import load_vp9_clip
 
@@ -312,13 +311,6 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--window", type=float, default=10.0, help="seconds that are measured")
     parser.add_argument("--output", type=Path, default=Path(tempfile.gettempdir()) / "aircheck-bench")
     parser.add_argument("--disk", type=Path, help="folder to record to (default: the temporary folder)")
-    parser.add_argument(
-        "--memory-left",
-        type=float,
-        metavar="GIB",
-        help="hold all memory but this much, so that the page cache is in use as on a server that has\n"
-        "recorded for a while (see scarce_memory.py)",
-    )
     parser.add_argument("--keep", action="store_true", help="keep recordings, configurations and logs")
     parser.add_argument(
         "--profile", action="store_true", help="only run Aircheck's first cell, under cProfile"
@@ -332,9 +324,7 @@ def main() -> None:
     if options.profile:
         profile(options)
         return
-    left_bytes = None if options.memory_left is None else int(options.memory_left * 2**30)
-    with scarce_memory(left_bytes):
-        measurements = run_all(options)
+    measurements = run_all(options)
     text = summary(measurements, options)
     write_results(options.output, measurements, text)
     if options.write_readme:
