@@ -153,9 +153,10 @@ def test_a_disk_that_stands_still_for_seconds_costs_nothing_and_slows_nobody(tmp
         publishers = publish_all(server.rtmp_port, [f"s{index}" for index in range(5)])
         time.sleep(1.5)
         with stalled(mount):
-            time.sleep(2)
+            time.sleep(5)
             late = publish_all(server.rtmp_port, ["late"])
             assert late[0].is_published.wait(PATIENCE_S), "somebody who comes meanwhile is let in"
+            time.sleep(3)
             wait_until("trouble", lambda: _trouble(server))
             assert (
                 httpx.get(f"http://127.0.0.1:{server.http_port}/metrics", timeout=PATIENCE_S).status_code
@@ -164,7 +165,7 @@ def test_a_disk_that_stands_still_for_seconds_costs_nothing_and_slows_nobody(tmp
         time.sleep(1.5)
         wait_until("the end of trouble", lambda: health(server)[0] == 200)
         everybody = publishers + late
-        assert max(publisher.longest_send_s for publisher in everybody) < 4
+        assert max(publisher.longest_send_s for publisher in everybody) < 1
         rows = end(server, everybody)
         assert not rows.unfinished
         for publisher in everybody:

@@ -345,16 +345,6 @@ class Mp4Writer:
         self._go_on_by_entry(queue)
         return True
 
-    def has_room_to_change(self, track: Track) -> bool:
-        """Whether `change_track` will find room."""
-        queue = self._queue_to_change(track)
-        if queue is None:
-            return False
-        header = self._changed_header(queue, track)
-        if header == queue.index.header:
-            return True
-        return self._place_of_init(self._changed_moov(queue, header)) is not None
-
     def _queue_to_change(self, track: Track) -> TrackQueue | None:
         for queue in self._queues:
             header = queue.index.header
